@@ -1,0 +1,49 @@
+# Needs make and Python 3.11, 3.12 or 3.13 (what TensorFlow 2.21 has wheels for) with venv and pip; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(INSTALLED)  ## Tune a small network with two workers, in demo/
+	rm -rf demo
+	mkdir demo
+	cd demo && ../$(BIN)/tuner run ../studies/digits_mlp.py --workers 2
+	cd demo && ../$(BIN)/tuner export digits-mlp --model demo-output
+
+test: $(INSTALLED)  ## Run the tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED)  ## Check style, types and the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock:  ## Work out requirements.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) \
+		--quiet --output-file requirements.lock
+
+clean:  ## Remove what the other targets made
+	rm -rf .venv demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find tuner_service tests studies -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; print("Python", sys.version.split()[0], "at", sys.executable)' \
+		|| { echo "No Python found as '$(PYTHON)'; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
