@@ -1,0 +1,71 @@
+"""Distributed tuning of Keras networks on Optuna.
+
+What a study file needs is here; what commands do is in the rooms below, one function each. Names are loaded when they
+are first used, so that ``tuner --help`` does not wait for what it does not need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner_service.bootstrap import open_storage
+    from tuner_service.coordinator.control import delete, pause, resume, stop
+    from tuner_service.coordinator.studies import create, extend
+    from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
+    from tuner_service.domain.sampler import Random, Tpe
+    from tuner_service.domain.spec import StudySpec
+    from tuner_service.errors import TunerServiceError
+    from tuner_service.results.summary import summarize
+    from tuner_service.training.data import Data
+
+_HOMES = {
+    "Data": "training.data",
+    "Hyperband": "domain.pruner",
+    "Median": "domain.pruner",
+    "NoPruning": "domain.pruner",
+    "Random": "domain.sampler",
+    "StudySpec": "domain.spec",
+    "SuccessiveHalving": "domain.pruner",
+    "Tpe": "domain.sampler",
+    "TunerServiceError": "errors",
+    "create": "coordinator.studies",
+    "delete": "coordinator.control",
+    "extend": "coordinator.studies",
+    "open_storage": "bootstrap",
+    "pause": "coordinator.control",
+    "resume": "coordinator.control",
+    "stop": "coordinator.control",
+    "summarize": "results.summary",
+}
+
+__all__ = [
+    "Data",
+    "Hyperband",
+    "Median",
+    "NoPruning",
+    "Random",
+    "StudySpec",
+    "SuccessiveHalving",
+    "Tpe",
+    "TunerServiceError",
+    "create",
+    "delete",
+    "extend",
+    "open_storage",
+    "pause",
+    "resume",
+    "stop",
+    "summarize",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

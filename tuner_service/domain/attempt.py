@@ -1,0 +1,74 @@
+"""An attempt, one row of the budget: which configuration it evaluates, who has it, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tuner_service.domain.outcome import RULES, Counts, Reason, State
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the ledger knows of one Optuna trial; times are the database's, in seconds since 1970."""
+
+    trial_id: int  #: key of the row in Optuna's storage
+    number: int  #: Optuna's trial number
+    configuration: int  #: the logical point of the search that it evaluates, 0 .. n-1
+    attempt: int  #: 0 for the first attempt of the configuration, then 1, 2, ...
+    state: State
+    owner: str | None = None  #: id of the worker that claimed it
+    lease_until: float | None = None  #: when the claim runs out if it is not renewed
+    reason: Reason | None = None  #: set once the state is final
+    error: str | None = None  #: the failure's fingerprint, for counting repeats
+    ended_at: float | None = None
+    epoch: int = 0  #: epochs trained when last heard of
+    last_value: float | None = None  #: the metric at that epoch
+    value: float | None = None  #: the objective's value; for a pruned trial the last reported one
+
+
+@dataclass(frozen=True)
+class NewAttempt:
+    """A row to be inserted: waiting, with the parameters of an earlier attempt where there was one."""
+
+    configuration: int
+    attempt: int
+    params_of: int | None = None  #: trial id of the attempt whose parameters it repeats
+
+
+#: Interruptions of one configuration after which it is given up as lost.
+MAX_INTERRUPTIONS = 5
+
+
+def settled_by(attempts: Iterable[Attempt], max_attempts: int) -> Attempt | None:
+    """Return the attempt whose outcome settles the configuration that these attempts belong to, or ``None``.
+
+    Attempts that the user cancelled or that were withdrawn are as if they had never been.
+    """
+    charged = 0
+    for attempt in sorted(attempts, key=lambda one: one.attempt):
+        if not attempt.state.final:
+            continue
+        counts = RULES[_reason(attempt)].counts
+        if counts is Counts.ALWAYS:
+            return attempt
+        if counts is Counts.CHARGED:
+            charged += 1
+            if charged >= max_attempts:
+                return attempt
+    return None
+
+
+def by_configuration(attempts: Iterable[Attempt]) -> Mapping[int, list[Attempt]]:
+    """Return the attempts of each configuration, in the order of their numbers."""
+    grouped: dict[int, list[Attempt]] = {}
+    for attempt in sorted(attempts, key=lambda one: (one.configuration, one.attempt)):
+        grouped.setdefault(attempt.configuration, []).append(attempt)
+    return grouped
+
+
+def _reason(attempt: Attempt) -> Reason:
+    if attempt.reason is not None:
+        return attempt.reason
+    # A row that somebody else ended, optuna-dashboard for instance: only its state is known.
+    return {State.COMPLETE: Reason.FINISHED, State.PRUNED: Reason.PRUNED}.get(attempt.state, Reason.CANCELLED)

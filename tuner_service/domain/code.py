@@ -1,0 +1,69 @@
+"""The digest of a study's code: what has to be equal for two workers to train the same thing."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterator
+
+from tuner_service.errors import StudyFileError
+
+#: Returns the source of a module that lies beside the study file, or ``None`` where there is none of that name.
+FindSource = Callable[[str], str | None]
+
+
+def code_digest(source: str, find_source: FindSource, *, file: str = "the study file") -> str:
+    """Return 16 hexadecimal digits that change with the code, and not with comments, layout or the specification.
+
+    The modules that the file imports from its own folder belong to its code. The assignment to ``spec`` does not: the
+    specification is recorded and compared by itself.
+
+    Raises:
+        StudyFileError: If a source is not Python.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    seen: set[str] = set()
+    waiting = [("", source)]
+    while waiting:
+        name, text = waiting.pop()
+        try:
+            tree = ast.parse(text)
+        except SyntaxError as error:
+            where = f"{name}.py" if name else file
+            raise StudyFileError(f"{where} is not Python: {error.msg}, line {error.lineno}") from None
+        tree.body = [node for node in tree.body if name or not _assigns_spec(node)]
+        digest.update(f"{name}\n{_canonical(tree)}\n".encode())
+        for module in sorted(_imported(tree)):
+            found = None if module in seen else find_source(module)
+            seen.add(module)
+            if found is not None:
+                waiting.append((module, found))
+    return digest.hexdigest()
+
+
+def _assigns_spec(node: ast.stmt) -> bool:
+    match node:
+        case ast.Assign(targets=[ast.Name(id="spec")]) | ast.AnnAssign(target=ast.Name(id="spec")):
+            return True
+    return False
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module) if module:
+                yield module
+
+
+def _canonical(node: object) -> str:
+    """Return the syntax tree as text; fields that are empty are left out, since newer Pythons add such fields."""
+    match node:
+        case ast.AST():
+            fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+            inner = ",".join(f"{name}={_canonical(value)}" for name, value in fields if name != "type_comment")
+            return f"{type(node).__name__}({inner})"
+        case list():
+            return f"[{','.join(map(_canonical, node))}]"
+    return repr(node)

@@ -1,0 +1,159 @@
+"""A study's specification: everything that decides what its trials mean, as data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from tuner_service.domain.direction import Direction, known_direction
+from tuner_service.domain.pruner import Hyperband, Median, NoPruning, Pruner, SuccessiveHalving
+from tuner_service.domain.sampler import Random, Sampler, Tpe
+from tuner_service.errors import SpecError, did_you_mean
+
+StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+#: Short forms for a sampler or a pruner with its defaults: ``--set sampler=random``.
+_KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
+    "sampler": {"random": Random, "tpe": Tpe},
+    "pruner": {"hyperband": Hyperband, "successive-halving": SuccessiveHalving, "median": Median, "none": NoPruning},
+}
+
+
+class StudySpec(BaseModel):
+    """What to tune, for how long, and how to search."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: StudyName  #: letters, digits, dot, underscore and hyphen; at most 100 characters
+    metric: str = Field(min_length=1, max_length=200)  #: name of the metric that Keras reports, such as val_accuracy
+    direction: Direction | None = None  #: which way is better; known for the metrics that Keras names
+    trials: PositiveInt  #: the budget: how many configurations are settled in the end
+    max_epochs: PositiveInt  #: epochs of a trial that is not stopped early
+    sampler: Sampler = Tpe()  #: how configurations are proposed
+    pruner: Pruner = NoPruning()  #: when a trial is stopped early
+    seed: NonNegativeInt = 0  #: of sampling, initial weights, shuffling and dropout; each configuration gets its own
+    max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
+    max_repeated_errors: PositiveInt = 5  #: the same error of the study's code this many times in a row stops the study
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_short_forms(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the user wrote
+        if not isinstance(given, dict):
+            return given
+        return {
+            key: {"kind": value} if key in _KINDS and isinstance(value, str) else value for key, value in given.items()
+        }
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.direction is None and known_direction(self.metric) is None:
+            raise ValueError(
+                f"direction: it is not known whether a larger {self.metric!r} is better; say "
+                'direction="maximize" or direction="minimize"'
+            )
+        min_epochs = getattr(self.pruner, "min_epochs", None)
+        if min_epochs is not None and self.max_epochs < min_epochs:
+            raise ValueError(
+                f"max_epochs: {self.max_epochs} is below the pruner's min_epochs, {min_epochs}; "
+                "raise the one or lower the other"
+            )
+        return self
+
+    @property
+    def better(self) -> Direction:
+        """Which way is better, said or known."""
+        direction = self.direction or known_direction(self.metric)
+        assert direction is not None  # checked on construction  # noqa: S101
+        return direction
+
+    @property
+    def sampler_seed(self) -> int:
+        """The seed of the draws: the sampler's own, or the study's."""
+        return self.seed if self.sampler.seed is None else self.sampler.seed
+
+
+def parse_spec(fields: Mapping[str, object]) -> StudySpec:
+    """Return the specification with these fields.
+
+    Raises:
+        SpecError: If a field is unknown, missing or out of its range; every one is named, with what was received.
+    """
+    try:
+        return StudySpec.model_validate(dict(fields))
+    except ValidationError as error:
+        raise SpecError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """Return what is wrong with a specification: a line for each field, with the value received and what to do."""
+    return "; ".join(_explain_one(dict(one)) for one in error.errors())
+
+
+def _explain_one(one: Mapping[str, Any]) -> str:
+    # pydantic puts the kind of a union's member into the path: sampler.tpe.seed.
+    kinds = {kind for known in _KINDS.values() for kind in known}
+    path = [str(part) for part in one["loc"] if str(part) not in kinds]
+    where = ".".join(path)
+    received = one.get("input")
+    match one["type"]:
+        case "extra_forbidden":
+            known = _known_fields(one["loc"])
+            owner = f"{'.'.join(path[:-1])} " if path[:-1] else ""
+            hint = did_you_mean(path[-1], known) or f" Known: {', '.join(sorted(known))}."
+            return f"unknown field {path[-1]!r} in the {owner}specification.{hint}"
+        case "missing":
+            return f"{where}: is missing; add it to the specification"
+        case "value_error":
+            return str(one["ctx"]["error"])
+        case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type":
+            kinds_here = sorted(_KINDS.get(path[0], {})) if path else []
+            return f"{where}: {_short(received)} is not one of the kinds known here: {', '.join(kinds_here)}"
+        case "string_pattern_mismatch":
+            return (
+                f"{where}: {_short(received)} is not a valid name; use letters, digits, dot, underscore and hyphen, "
+                "at most 100 characters"
+            )
+    message = re.sub(r"^Input should be", "must be", one["msg"])
+    return f"{where}: {message}, got {_short(received)}"
+
+
+def _known_fields(loc: tuple[int | str, ...]) -> set[str]:
+    model: type[BaseModel] = StudySpec
+    if len(loc) > 1 and str(loc[0]) in _KINDS:
+        model = _KINDS[str(loc[0])].get(str(loc[1]), StudySpec)
+    return set(model.model_fields)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+#: Fields that may differ between the recorded specification and a later one: they do not change what a trial means.
+_FREE = {"trials"}
+
+
+def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
+    """Return a line for each field whose change would change what a trial of the study means."""
+    old, new = recorded.model_dump(), received.model_dump()
+    return [
+        f"{field}: recorded {_plain(old[field])}, received {_plain(new[field])}"
+        for field in old
+        if field not in _FREE and old[field] != new[field]
+    ]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{key}={item!r}" for key, item in value.items() if key != "kind")
+        return f"{value['kind']}({inner})"
+    return repr(value)
+
+
+def to_json(spec: StudySpec) -> str:
+    """Return the specification as the storage keeps it."""
+    return json.dumps(spec.model_dump(mode="json"))

@@ -1,0 +1,32 @@
+"""A trial as people read it: one attempt with its parameters, values and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tuner_service.domain.attempt import Attempt
+from tuner_service.domain.outcome import Failure
+
+Param = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of a study; times are the database's, in seconds since 1970."""
+
+    attempt: Attempt
+    params: Mapping[str, Param] = field(default_factory=dict)
+    best_epoch: int | None = None  #: the epoch, from 1, at which the value was reached
+    reported: Mapping[int, float] = field(default_factory=dict)  #: values by step, as Optuna has them
+    attributes: Mapping[str, object] = field(default_factory=dict)  #: user attributes
+    failure: Failure | None = None
+    started_at: float | None = None
+    code: str | None = None  #: digest of the code that trained it
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, from claim to end."""
+        if self.started_at is None or self.attempt.ended_at is None:
+            return None
+        return self.attempt.ended_at - self.started_at

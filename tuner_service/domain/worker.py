@@ -1,0 +1,33 @@
+"""A worker as others see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker's announcement; times are the database's, in seconds since 1970."""
+
+    worker_id: str
+    study_id: int
+    host: str
+    pid: int
+    slots: int
+    started_at: float
+    beat_at: float  #: its last sign of life
+    lease_s: float  #: how long one is good for
+    stopped: bool = False  #: it said goodbye
+
+    def alive(self, now: float) -> bool:
+        """Return whether it has not stopped and is heard of."""
+        return not self.stopped and now - self.beat_at < self.lease_s
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running trial stands."""
+
+    trial_id: int
+    epoch: int  #: epochs trained
+    value: float | None  #: the metric at that epoch

@@ -1,0 +1,95 @@
+"""The errors this service raises on purpose: what was wrong, what was received, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from typing import Self
+
+
+class TunerServiceError(Exception):
+    """Base of the errors this service raises on purpose; the command line prints them without a traceback."""
+
+
+class SpecError(TunerServiceError):
+    """A study's specification, or an override of it, is not valid."""
+
+
+class StudyFileError(TunerServiceError):
+    """A study file cannot be used: it does not import, lacks a function, or its model cannot be trained.
+
+    Attributes:
+        details: The whole traceback of the user's code, shown by ``--traceback``; empty where there is none.
+    """
+
+    details: str = ""
+
+    @classmethod
+    def with_details(cls, message: str, details: str) -> Self:
+        """Return the error with the traceback of the user's code beside its message."""
+        error = cls(message)
+        error.details = details
+        return error
+
+
+class StudyExistsError(TunerServiceError):
+    """A study of this name exists and means something else."""
+
+
+class StudyNotFoundError(TunerServiceError):
+    """No study of this name is in the storage."""
+
+    @classmethod
+    def for_name(cls, name: str, existing: Iterable[str]) -> Self:
+        """Return the error with the names that do exist, the nearest first."""
+        names = sorted(existing)
+        if not names:
+            return cls(f"There is no study {name!r}: this storage holds none yet. Make one with `tuner create FILE`.")
+        return cls(f"There is no study {name!r}; this storage holds {_some(names)}.{did_you_mean(name, names)}")
+
+
+class CodeChangedError(TunerServiceError):
+    """The study file is not the one with which the study was created."""
+
+
+class NotInStudyError(TunerServiceError):
+    """A trial that was asked for is not in the study."""
+
+
+class StorageError(TunerServiceError):
+    """The storage URL is not valid, or the storage behind it cannot be used."""
+
+
+class StorageUnavailableError(StorageError):
+    """The storage does not answer; trying again later may help."""
+
+
+class SchemaError(StorageError):
+    """The storage has no tables of this service, or those of another version."""
+
+
+class TrialLostError(TunerServiceError):
+    """The trial does not belong to this worker any more: what it still has to say about it is dropped."""
+
+
+class ArtifactError(TunerServiceError):
+    """A file of a trial cannot be read or written where the study keeps its artifacts."""
+
+
+class ModelError(TunerServiceError):
+    """The best model cannot be shown to be what was recorded."""
+
+
+def did_you_mean(received: str, known: Collection[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or nothing where none is near.
+
+    >>> did_you_mean("trails", ["trials", "metric"])
+    " Did you mean 'trials'?"
+    """
+    near = difflib.get_close_matches(received, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
