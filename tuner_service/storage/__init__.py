@@ -1,0 +1,1 @@
+"""The shared record: URLs, transactions, tables. The only room that knows PostgreSQL, SQLite and Redis."""

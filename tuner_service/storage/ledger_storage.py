@@ -1,0 +1,115 @@
+"""What the ledger asks of a backend: few operations, each one transaction, each safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
+from tuner_service.domain.trial import Param, Trial
+from tuner_service.domain.worker import Progress, WorkerInfo
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that a worker has just made its own."""
+
+    trial_id: int
+    number: int
+    configuration: int
+    attempt: int
+    claimed_at: float  #: by the backend's clock
+    params: Mapping[str, Param]  #: parameters that are given, by name; the others are sampled
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a worker learns in return for a beat."""
+
+    held: frozenset[int]  #: trial ids that are still its own
+    control: Control
+    ended: bool  #: the study has ended
+
+
+class LedgerStorage(Protocol):
+    """A backend of the ledger. Every method raises ``StorageUnavailableError`` where the backend does not answer."""
+
+    def create_tables(self) -> None:
+        """Make the tables, Optuna's included, where they are missing. The coordinator's side alone calls it."""
+
+    def check_tables(self) -> None:
+        """Raise ``SchemaError`` unless the tables are there and of this version."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+    def now(self) -> float:
+        """Return the time by the backend's clock, in seconds since 1970."""
+
+    def optuna_storage(self) -> optuna.storages.BaseStorage:
+        """Return Optuna's storage over the same connections, for samplers to read and parameters to be written."""
+
+    def create_study(self, new: NewStudy) -> StudyRecord:
+        """Record a study, or raise ``StudyExistsError`` where the name is taken."""
+
+    def study(self, name: str) -> StudyRecord:
+        """Return a study, or raise ``StudyNotFoundError``."""
+
+    def studies(self) -> list[StudyRecord]:
+        """Return all studies of this service, the oldest first."""
+
+    def extend_study(self, study_id: int, budget: int) -> None:
+        """Raise the budget to this many configurations, never lower it; a finished study goes on."""
+
+    def accept_code(self, study_id: int, code: CodeRecord) -> None:
+        """Record that the study's code is another one from now on."""
+
+    def set_control(self, study_id: int, control: Control) -> None:
+        """Record what the users want; one that was stopped or failed goes on with ``Control.RUN``."""
+
+    def end_study(self, study_id: int, ending: Ending, message: str = "") -> bool:
+        """Record that the study has ended; return whether it had not before."""
+
+    def delete_study(self, study_id: int) -> None:
+        """Remove a study with all its rows."""
+
+    def attempts(self, study_id: int) -> list[Attempt]:
+        """Return all attempts of a study, in the order of their trial numbers."""
+
+    def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
+        """Insert waiting rows and return how many; one whose configuration and attempt are there is left out."""
+
+    def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
+        """Make a waiting row this worker's, retries first; ``None`` where none waits or none may be claimed."""
+
+    def record_rung(
+        self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float
+    ) -> Mapping[int, float]:
+        """Record a configuration's value at a rung, once, and return the values there by configuration."""
+
+    def settle(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
+        """Record how an attempt ended, or raise ``TrialLostError`` where it is not this worker's any more."""
+
+    def expire(self, trial_id: int, reason: Reason) -> bool:
+        """Fail a running attempt whose lease has run out by the backend's clock; return whether it had."""
+
+    def withdraw(self, trial_ids: Collection[int]) -> int:
+        """Fail rows that still wait, and return how many did."""
+
+    def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
+        """Announce a worker, renew the leases of its trials and record where they stand."""
+
+    def release(self, worker_id: str) -> None:
+        """Let the leases of a worker that is known to be dead run out now."""
+
+    def workers(self, study_id: int) -> list[WorkerInfo]:
+        """Return the workers that ever announced themselves for a study, the oldest first."""
+
+    def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
+        """Return trials by number, all of them or some; the reported values only where ``curves`` is asked for."""

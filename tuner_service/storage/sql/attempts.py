@@ -1,0 +1,266 @@
+"""Attempts in the database: inserted once, claimed by one, settled by their owner. Each function is one transaction."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Update, and_, func, select, update
+
+from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
+from tuner_service.domain.study import Control
+from tuner_service.domain.trial import Param
+from tuner_service.domain.worker import Progress
+from tuner_service.errors import TrialLostError
+from tuner_service.storage import tables as t
+from tuner_service.storage.ledger_storage import Claim
+from tuner_service.storage.param import decode
+from tuner_service.storage.sql.engine import clock, insert, naive_utc, new_key
+
+#: Where Optuna's ``enqueue_trial`` keeps the parameters of a trial that are not to be sampled.
+FIXED_PARAMS = "fixed_params"
+
+_ours, _theirs = t.tuner_attempts, t.trials
+
+
+def read(connection: Connection, study_id: int) -> list[Attempt]:
+    """Return all attempts, in the order of their trial numbers."""
+    values = t.trial_values
+    statement = (
+        select(_ours, _theirs.c.number, _theirs.c.state, values.c.value)
+        .join(_theirs, _theirs.c.trial_id == _ours.c.trial_id)
+        .outerjoin(values, and_(values.c.trial_id == _ours.c.trial_id, values.c.objective == 0))
+        .where(_ours.c.study_id == study_id)
+        .order_by(_theirs.c.number)
+    )
+    return [to_attempt(row) for row in connection.execute(statement)]
+
+
+def to_attempt(row: Row[Any]) -> Attempt:
+    """Return the attempt that a row of the joined tables holds."""
+    return Attempt(
+        trial_id=row.trial_id,
+        number=row.number,
+        configuration=row.configuration,
+        attempt=row.attempt,
+        state=State(row.state),
+        owner=row.owner,
+        lease_until=row.lease_until,
+        reason=None if row.reason is None else Reason(row.reason),
+        error=row.error,
+        ended_at=row.ended_at,
+        epoch=row.epoch,
+        last_value=row.last_value,
+        value=row.value,
+    )
+
+
+def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttempt]) -> int:
+    """Insert waiting rows, leaving out those that are there already."""
+    # As Optuna does: the study's row is locked while trial numbers are given out.
+    connection.execute(select(t.studies.c.study_id).where(t.studies.c.study_id == study_id).with_for_update()).one()
+    there = set(
+        connection.execute(
+            select(_ours.c.configuration, _ours.c.attempt).where(
+                _ours.c.study_id == study_id, _ours.c.configuration.in_([one.configuration for one in new])
+            )
+        ).tuples()
+    )
+    number = connection.execute(select(func.count()).where(_theirs.c.study_id == study_id)).scalar_one()
+    inserted = 0
+    for one in new:
+        if (one.configuration, one.attempt) in there:
+            continue
+        row = insert(connection, _theirs).values(study_id=study_id, number=number + inserted, state=State.WAITING)
+        trial_id = new_key(connection.execute(row))
+        # A second row of one attempt would fail here, by the unique index, and take its trial with it.
+        connection.execute(
+            insert(connection, _ours).values(
+                trial_id=trial_id, study_id=study_id, configuration=one.configuration, attempt=one.attempt, epoch=0
+            )
+        )
+        params = {} if one.params_of is None else _given_params(connection, one.params_of)
+        if params:
+            connection.execute(
+                insert(connection, t.trial_system_attributes).values(
+                    trial_id=trial_id, key=FIXED_PARAMS, value_json=json.dumps(params)
+                )
+            )
+        inserted += 1
+    return inserted
+
+
+def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float, code: str) -> Claim | None:
+    """Make the first waiting row this worker's: its state, owner and lease change in this one transaction."""
+    study = connection.execute(
+        select(t.tuner_studies.c.control, t.tuner_studies.c.ending).where(t.tuner_studies.c.study_id == study_id)
+    ).one_or_none()
+    if study is None or study.control != Control.RUN or study.ending is not None:
+        return None
+    row = connection.execute(
+        select(_ours.c.trial_id, _theirs.c.number, _ours.c.configuration, _ours.c.attempt)
+        .join(_theirs, _theirs.c.trial_id == _ours.c.trial_id)
+        .where(_ours.c.study_id == study_id, _theirs.c.state == State.WAITING)
+        .order_by((_ours.c.attempt > 0).desc(), _ours.c.configuration)
+        .limit(1)
+        .with_for_update(of=_theirs, skip_locked=True)
+    ).one_or_none()
+    if row is None:
+        return None
+    now = clock(connection)
+    connection.execute(
+        update(_theirs)
+        .where(_theirs.c.trial_id == row.trial_id)
+        .values(state=State.RUNNING, datetime_start=naive_utc(now))
+    )
+    connection.execute(
+        update(_ours)
+        .where(_ours.c.trial_id == row.trial_id)
+        .values(owner=worker_id, lease_until=now + lease_s, claimed_at=now, code=code)
+    )
+    return Claim(row.trial_id, row.number, row.configuration, row.attempt, now, _given_params(connection, row.trial_id))
+
+
+def settle(connection: Connection, trial_id: int, worker_id: str, outcome: Outcome) -> None:
+    """Record an outcome; said again after a lost reply it changes nothing and raises nothing."""
+    row = connection.execute(_locked(trial_id)).one_or_none()
+    if row is not None and row.owner == worker_id and row.reason == outcome.reason and State(row.state).final:
+        return
+    if row is None or row.owner != worker_id or row.state != State.RUNNING:
+        raise TrialLostError(f"trial {'(deleted)' if row is None else row.number} is not {worker_id}'s any more")
+    _end(connection, trial_id, outcome)
+
+
+def expire(connection: Connection, trial_id: int, reason: Reason) -> bool:
+    """Fail a running row whose lease has run out; its state and lease are looked at again under the row's lock."""
+    row = connection.execute(_locked(trial_id)).one_or_none()
+    if row is None or row.state != State.RUNNING or row.lease_until >= clock(connection):
+        return False
+    meaning = RULES[reason].meaning
+    _end(connection, trial_id, Outcome(reason, failure=Failure("WorkerLost", f"worker {row.owner}: {meaning}")))
+    return True
+
+
+def withdraw(connection: Connection, trial_ids: Collection[int]) -> int:
+    """Fail rows that still wait."""
+    withdrawn = 0
+    for trial_id in trial_ids:
+        row = connection.execute(_locked(trial_id)).one_or_none()
+        if row is not None and row.state == State.WAITING:
+            _end(connection, trial_id, Outcome(Reason.WITHDRAWN))
+            withdrawn += 1
+    return withdrawn
+
+
+def renew(connection: Connection, worker_id: str, lease_s: float, progress: Sequence[Progress]) -> frozenset[int]:
+    """Renew the leases of a worker's running rows, note where they stand, and return their ids."""
+    held = frozenset(
+        connection.execute(
+            select(_ours.c.trial_id)
+            .join(_theirs, _theirs.c.trial_id == _ours.c.trial_id)
+            .where(_ours.c.owner == worker_id, _theirs.c.state == State.RUNNING)
+        ).scalars()
+    )
+    if held:
+        mine = _mine(worker_id).where(_ours.c.trial_id.in_(held))
+        connection.execute(mine.values(lease_until=clock(connection) + lease_s))
+    for one in progress:
+        if one.trial_id in held:
+            mine = _mine(worker_id).where(_ours.c.trial_id == one.trial_id)
+            connection.execute(mine.values(epoch=one.epoch, last_value=finite(one.value)))
+    return held
+
+
+def release(connection: Connection, worker_id: str) -> None:
+    """Let a worker's leases run out now."""
+    connection.execute(_mine(worker_id).where(_ours.c.lease_until.is_not(None)).values(lease_until=0.0))
+
+
+def record_rung(
+    connection: Connection, study_id: int, bracket: int, epoch: int, configuration: int, value: float
+) -> Mapping[int, float]:
+    """Record a value at a rung unless the configuration has one there, and return all values of that rung."""
+    rungs = t.tuner_rungs
+    new = insert(connection, rungs).values(
+        study_id=study_id, bracket=bracket, epoch=epoch, configuration=configuration, value=value
+    )
+    connection.execute(new.on_conflict_do_nothing())
+    statement = select(rungs.c.configuration, rungs.c.value).where(
+        rungs.c.study_id == study_id, rungs.c.bracket == bracket, rungs.c.epoch == epoch
+    )
+    return dict(connection.execute(statement).tuples().all())
+
+
+def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int, dict[str, Param]]:
+    """Return the parameters of trials by id, in the order in which they were suggested."""
+    params: dict[int, dict[str, Param]] = {}
+    statement = (
+        select(t.trial_params).where(t.trial_params.c.trial_id.in_(trial_ids)).order_by(t.trial_params.c.param_id)
+    )
+    for row in connection.execute(statement):
+        params.setdefault(row.trial_id, {})[row.param_name] = decode(row.distribution_json, row.param_value)
+    return params
+
+
+def _given_params(connection: Connection, trial_id: int) -> dict[str, Param]:
+    """Return the parameters that a trial has, and those it was given and has not been asked for yet."""
+    attributes = t.trial_system_attributes
+    fixed = connection.execute(
+        select(attributes.c.value_json).where(attributes.c.trial_id == trial_id, attributes.c.key == FIXED_PARAMS)
+    ).scalar_one_or_none()
+    given: dict[str, Param] = {} if fixed is None else json.loads(fixed)
+    return {**given, **read_params(connection, [trial_id]).get(trial_id, {})}
+
+
+def finite(value: float | None) -> float | None:
+    """Return a value that a database column holds, ``None`` for what is not a number or endless."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
+    now = clock(connection)
+    connection.execute(
+        update(_theirs)
+        .where(_theirs.c.trial_id == trial_id)
+        .values(state=outcome.state, datetime_complete=naive_utc(now))
+    )
+    value = finite(outcome.value)
+    if value is not None:
+        connection.execute(
+            insert(connection, t.trial_values).values(trial_id=trial_id, objective=0, value=value, value_type="FINITE")
+        )
+    failure = None if outcome.failure is None else outcome.failure.shortened()
+    changes: dict[str, object] = {
+        "reason": outcome.reason,
+        "ended_at": now,
+        "best_epoch": outcome.best_epoch,
+        "error": None if failure is None else failure.fingerprint,
+        "failure": None if failure is None else json.dumps(failure.__dict__),
+    }
+    if outcome.epochs:
+        changes["epoch"] = outcome.epochs
+    connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(**changes))
+    attributes = {"reason": outcome.reason, **outcome.attributes}
+    for key, attribute in attributes.items():
+        new = insert(connection, t.trial_user_attributes).values(
+            trial_id=trial_id, key=key, value_json=json.dumps(attribute)
+        )
+        connection.execute(
+            new.on_conflict_do_update(index_elements=["trial_id", "key"], set_={"value_json": new.excluded.value_json})
+        )
+
+
+def _locked(trial_id: int) -> Select[Any]:
+    return (
+        select(_theirs.c.number, _theirs.c.state, _ours.c.owner, _ours.c.reason, _ours.c.lease_until)
+        .join(_ours, _ours.c.trial_id == _theirs.c.trial_id)
+        .where(_theirs.c.trial_id == trial_id)
+        .with_for_update()
+    )
+
+
+def _mine(worker_id: str) -> Update:
+    return update(_ours).where(_ours.c.owner == worker_id, _ours.c.ended_at.is_(None))

@@ -1,0 +1,144 @@
+"""Connections and transactions: bounded on PostgreSQL, atomic on SQLite, errors in this service's own words."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from tuner_service.errors import SchemaError, StorageError, StorageUnavailableError
+from tuner_service.storage.url import StorageUrl
+
+_CONNECT_TIMEOUT_S = 10
+_SQLITE_BUSY_TIMEOUT_S = 60
+
+# The session's time zone is fixed because Optuna compares naive times; the limits keep one frozen client from stopping
+# all others.
+_POSTGRESQL_SESSION = (
+    "-c timezone=UTC -c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=20000"
+)
+
+
+def engine_kwargs(url: StorageUrl) -> dict[str, Any]:
+    """Return the arguments of ``sqlalchemy.create_engine`` for a storage."""
+    if url.backend == "sqlite":
+        return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}}
+    return {
+        "pool_pre_ping": True,
+        "pool_size": 2,
+        "max_overflow": 0,
+        "pool_timeout": 60,
+        "connect_args": {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "options": _POSTGRESQL_SESSION,
+            "application_name": "tuner-service",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+    }
+
+
+def make_engine(url: StorageUrl) -> Engine:
+    """Return an engine for a storage; nothing connects yet."""
+    engine = create_engine(url.url, **engine_kwargs(url))
+    make_atomic(engine)
+    return engine
+
+
+def make_atomic(engine: Engine) -> None:
+    """Let every transaction on SQLite that may write lock the database at its beginning.
+
+    Python's driver begins a transaction at the first write only, so that two workers read the same waiting row and
+    both claim it. Reading transactions say so with ``execution_options(reads_only=True)`` and do not lock.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own types
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        reads_only = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    # Connections made before the listeners were there begin the old way.
+    engine.dispose()
+
+
+@contextmanager
+def transaction(engine: Engine, url: StorageUrl, *, reads_only: bool = False) -> Iterator[Connection]:
+    """Begin a transaction that is committed at the end of the block.
+
+    Raises:
+        StorageUnavailableError: If the database does not answer, or not in time.
+        SchemaError: If a table is missing.
+    """
+    try:
+        with engine.connect().execution_options(reads_only=reads_only) as connection, connection.begin():
+            yield connection
+    except (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError) as error:
+        raise translated(error, url) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise translated(error, url) from error
+        raise
+
+
+def translated(error: Exception, url: StorageUrl) -> StorageError:
+    """Return a database driver's error in this service's words, without the statement and its values."""
+    cause = getattr(error, "orig", None) or error
+    reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    password = url.url.password
+    if password:
+        reason = reason.replace(str(password), "***")
+    if "no such table" in reason or ("relation" in reason and "does not exist" in reason):
+        return SchemaError(
+            f"the storage {url} has no tables of this service yet; `tuner create` or `tuner run` makes them"
+        )
+    return StorageUnavailableError(
+        f"the storage {url} cannot be used: {reason}. Check that it runs and that the URL is right"
+    )
+
+
+def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an insertion that knows ``on_conflict_do_nothing``, in the connection's dialect."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def new_key(inserted: CursorResult[Any]) -> int:
+    """Return the key that an insertion of one row was given."""
+    assert inserted.inserted_primary_key is not None  # noqa: S101 - every table has one
+    return int(inserted.inserted_primary_key[0])
+
+
+def clock(connection: Connection) -> float:
+    """Return the database's time, in seconds since 1970."""
+    if connection.dialect.name == "postgresql":
+        statement = "SELECT extract(epoch FROM clock_timestamp())"
+    else:
+        statement = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+    return float(connection.execute(text(statement)).scalar_one())
+
+
+def naive_utc(seconds: float) -> datetime.datetime:
+    """Return a time as Optuna's tables hold it: UTC, without saying so."""
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC).replace(tzinfo=None)
+
+
+def from_naive_utc(time: datetime.datetime | None) -> float | None:
+    """Return a time of Optuna's tables in seconds since 1970."""
+    return None if time is None else time.replace(tzinfo=datetime.UTC).timestamp()

@@ -1,0 +1,45 @@
+"""Optuna's own storage on the same database, over the same connections."""
+
+from __future__ import annotations
+
+import optuna
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from tuner_service.errors import SchemaError
+from tuner_service.storage.sql.engine import engine_kwargs, translated
+from tuner_service.storage.url import StorageUrl
+
+
+def make_optuna_tables(url: StorageUrl) -> None:
+    """Make Optuna's tables where they are missing, and stamp them with Optuna's schema version."""
+    storage = _open(url, skip_table_creation=False)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def open_optuna_storage(url: StorageUrl, engine: Engine) -> optuna.storages.BaseStorage:
+    """Return Optuna's storage, cached as ``optuna.create_study(storage=URL)`` has it."""
+    storage = _open(url, skip_table_creation=True)
+    # A worker has two connections at most: Optuna shares the pool of the ledger, and with it the way that
+    # transactions begin on SQLite.
+    storage.engine.dispose()
+    storage.engine = engine
+    storage.scoped_session.remove()
+    storage.scoped_session.configure(bind=engine)
+    return optuna.storages.get_storage(storage)
+
+
+def _open(url: StorageUrl, *, skip_table_creation: bool) -> optuna.storages.RDBStorage:
+    # Optuna fills {SCHEMA_VERSION} into the URL with str.format, which a brace in a password breaks.
+    text = url.secret_text.replace("{", "{{").replace("}", "}}")
+    try:
+        return optuna.storages.RDBStorage(
+            text, engine_kwargs=engine_kwargs(url), skip_table_creation=skip_table_creation
+        )
+    except DBAPIError as error:
+        raise translated(error, url) from error
+    except RuntimeError as error:
+        raise SchemaError(
+            f"the storage {url} was made by another version of Optuna: {error} Use another database, or upgrade it"
+        ) from None

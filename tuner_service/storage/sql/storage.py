@@ -1,0 +1,174 @@
+"""The ledger's storage on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
+from tuner_service.domain.trial import Trial
+from tuner_service.domain.worker import Progress, WorkerInfo
+from tuner_service.errors import SchemaError, StorageError
+from tuner_service.storage import tables as t
+from tuner_service.storage.ledger_storage import Claim, Heard
+from tuner_service.storage.sql import attempts, studies, trials, workers
+from tuner_service.storage.sql.engine import clock, insert, make_engine, transaction, translated
+from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
+from tuner_service.storage.url import StorageUrl
+
+if TYPE_CHECKING:
+    import optuna
+
+#: Key of the lock under which tables are made (PostgreSQL's advisory locks are numbers).
+_TABLES_LOCK = 0x74756E6572
+
+
+class SqlLedgerStorage:
+    """See ``LedgerStorage``; each method is one transaction of the module that its noun names."""
+
+    def __init__(self, url: StorageUrl) -> None:
+        self._url = url
+        self._engine = make_engine(url)
+        self._optuna: optuna.storages.BaseStorage | None = None
+
+    def create_tables(self) -> None:
+        if self._url.backend == "sqlite":
+            folder = Path(str(self._url.url.database)).expanduser().parent
+            if not folder.is_dir():
+                raise StorageError(f"the folder {folder} of the storage {self._url} does not exist; make it first")
+            self._create_tables()
+            return
+        # Two coordinators that make tables at once break each other in the middle.
+        with transaction(self._engine, self._url) as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
+            self._create_tables()
+
+    def _create_tables(self) -> None:
+        for tries_left in (2, 1, 0):
+            try:
+                make_optuna_tables(self._url)
+                t.metadata.create_all(self._engine)
+                break
+            except (OperationalError, ProgrammingError) as error:
+                # SQLite has no lock to wait for, and says that the other one was faster.
+                if "already exists" not in str(error) or not tries_left:
+                    raise translated(error, self._url) from error
+                time.sleep(0.5)
+        with self._write() as connection:
+            new = insert(connection, t.tuner_schema).values(version=t.SCHEMA_VERSION)
+            connection.execute(new.on_conflict_do_nothing())
+        self.check_tables()
+
+    def check_tables(self) -> None:
+        with self._read() as connection:
+            version = studies.schema_version(connection)
+        if version != t.SCHEMA_VERSION:
+            raise SchemaError(
+                f"the storage {self._url} has tables of version {version}, this program works with version "
+                f"{t.SCHEMA_VERSION}; use the program that made them, or another database"
+            )
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def now(self) -> float:
+        with self._read() as connection:
+            return clock(connection)
+
+    def optuna_storage(self) -> optuna.storages.BaseStorage:
+        if self._optuna is None:
+            self._optuna = open_optuna_storage(self._url, self._engine)
+        return self._optuna
+
+    def create_study(self, new: NewStudy) -> StudyRecord:
+        with self._write() as connection:
+            return studies.create(connection, new)
+
+    def study(self, name: str) -> StudyRecord:
+        with self._read() as connection:
+            return studies.by_name(connection, name)
+
+    def studies(self) -> list[StudyRecord]:
+        with self._read() as connection:
+            return studies.all_studies(connection)
+
+    def extend_study(self, study_id: int, budget: int) -> None:
+        with self._write() as connection:
+            studies.extend(connection, study_id, budget)
+
+    def accept_code(self, study_id: int, code: CodeRecord) -> None:
+        with self._write() as connection:
+            studies.accept_code(connection, study_id, code)
+
+    def set_control(self, study_id: int, control: Control) -> None:
+        with self._write() as connection:
+            studies.set_control(connection, study_id, control)
+
+    def end_study(self, study_id: int, ending: Ending, message: str = "") -> bool:
+        with self._write() as connection:
+            return studies.end(connection, study_id, ending, message)
+
+    def delete_study(self, study_id: int) -> None:
+        with self._write() as connection:
+            studies.remove(connection, study_id)
+
+    def attempts(self, study_id: int) -> list[Attempt]:
+        with self._read() as connection:
+            return attempts.read(connection, study_id)
+
+    def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
+        with self._write() as connection:
+            return attempts.insert_waiting(connection, study_id, new)
+
+    def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
+        with self._write() as connection:
+            return attempts.claim(connection, study_id, worker_id, lease_s, code)
+
+    def record_rung(
+        self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float
+    ) -> Mapping[int, float]:
+        with self._write() as connection:
+            return attempts.record_rung(connection, study_id, bracket, epoch, configuration, value)
+
+    def settle(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
+        with self._write() as connection:
+            attempts.settle(connection, trial_id, worker_id, outcome)
+
+    def expire(self, trial_id: int, reason: Reason) -> bool:
+        with self._write() as connection:
+            return attempts.expire(connection, trial_id, reason)
+
+    def withdraw(self, trial_ids: Collection[int]) -> int:
+        with self._write() as connection:
+            return attempts.withdraw(connection, trial_ids)
+
+    def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
+        with self._write() as connection:
+            return workers.beat(connection, worker, progress)
+
+    def release(self, worker_id: str) -> None:
+        with self._write() as connection:
+            attempts.release(connection, worker_id)
+            workers.mark_stopped(connection, worker_id)
+
+    def workers(self, study_id: int) -> list[WorkerInfo]:
+        with self._read() as connection:
+            return workers.read(connection, study_id)
+
+    def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
+        with self._read() as connection:
+            return trials.read(connection, study_id, numbers, curves=curves)
+
+    def _read(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine, self._url, reads_only=True)
+
+    def _write(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine, self._url)

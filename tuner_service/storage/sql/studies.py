@@ -1,0 +1,164 @@
+"""Studies in the database: Optuna's row and this service's record, always written together."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from tuner_service.domain.spec import parse_spec, to_json
+from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
+from tuner_service.errors import StudyExistsError, StudyNotFoundError
+from tuner_service.storage import tables as t
+from tuner_service.storage.sql.engine import clock, new_key
+
+#: Where Optuna keeps the names of a study's objectives (``optuna/study/_constants.py``).
+_METRIC_NAMES = "study:metric_names"
+
+
+def create(connection: Connection, new: NewStudy) -> StudyRecord:
+    """Insert a study, or raise ``StudyExistsError``."""
+    name = new.spec.name
+    try:
+        study_id = new_key(connection.execute(insert(t.studies).values(study_name=name)))
+    except IntegrityError:
+        raise StudyExistsError(f"a study {name!r} exists already") from None
+    # SQLite gives the id of a deleted study away again; what another program left of that one must not be taken over.
+    connection.execute(delete(t.tuner_studies).where(t.tuner_studies.c.study_id.not_in(select(t.studies.c.study_id))))
+    connection.execute(delete(t.tuner_studies).where(t.tuner_studies.c.study_id == study_id))
+    connection.execute(
+        insert(t.study_directions).values(direction=new.spec.better.upper(), study_id=study_id, objective=0)
+    )
+    connection.execute(
+        insert(t.study_system_attributes).values(
+            study_id=study_id, key=_METRIC_NAMES, value_json=json.dumps([new.spec.metric])
+        )
+    )
+    connection.execute(
+        insert(t.tuner_studies).values(
+            study_id=study_id,
+            name=name,
+            spec=to_json(new.spec),
+            budget=new.spec.trials,
+            code=_code_to_json(new.code),
+            kind=new.kind,
+            artifacts=new.artifacts,
+            probe=new.probe,
+            space=json.dumps(dict(new.space)),
+            versions=json.dumps(dict(new.versions)),
+            control=Control.RUN,
+            ending_message="",
+            created_at=clock(connection),
+            resumed_at=0.0,
+        )
+    )
+    return by_name(connection, name)
+
+
+def by_name(connection: Connection, name: str) -> StudyRecord:
+    """Return a study, or raise ``StudyNotFoundError`` with the names that do exist."""
+    row = connection.execute(_records().where(t.tuner_studies.c.name == name)).one_or_none()
+    if row is None:
+        raise StudyNotFoundError.for_name(name, (record.name for record in all_studies(connection)))
+    return _record(row)
+
+
+def all_studies(connection: Connection) -> list[StudyRecord]:
+    """Return all studies, the oldest first."""
+    return [_record(row) for row in connection.execute(_records().order_by(t.tuner_studies.c.study_id))]
+
+
+def extend(connection: Connection, study_id: int, budget: int) -> None:
+    """Raise the budget, and let a finished study go on."""
+    ours = t.tuner_studies
+    raised = connection.execute(
+        update(ours).where(ours.c.study_id == study_id, ours.c.budget < budget).values(budget=budget)
+    ).rowcount
+    if raised:
+        _reopen(connection, study_id, Ending.FINISHED)
+
+
+def accept_code(connection: Connection, study_id: int, code: CodeRecord) -> None:
+    """Replace the record of the study's code."""
+    ours = t.tuner_studies
+    connection.execute(update(ours).where(ours.c.study_id == study_id).values(code=_code_to_json(code)))
+
+
+def set_control(connection: Connection, study_id: int, control: Control) -> None:
+    """Record what the users want."""
+    ours = t.tuner_studies
+    connection.execute(update(ours).where(ours.c.study_id == study_id).values(control=control))
+    if control is Control.RUN:
+        _reopen(connection, study_id, Ending.STOPPED, Ending.FAILED)
+
+
+def end(connection: Connection, study_id: int, ending: Ending, message: str) -> bool:
+    """Record that the study has ended, unless it had before."""
+    ours = t.tuner_studies
+    statement = update(ours).where(ours.c.study_id == study_id, ours.c.ending.is_(None))
+    values = {"ending": ending, "ending_message": message, "ended_at": clock(connection)}
+    return connection.execute(statement.values(**values)).rowcount == 1
+
+
+def remove(connection: Connection, study_id: int) -> None:
+    """Delete a study with all its rows, Optuna's included."""
+    for ours in (t.tuner_rungs, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
+        connection.execute(delete(ours).where(ours.c.study_id == study_id))
+    mine = select(t.trials.c.trial_id).where(t.trials.c.study_id == study_id)
+    for theirs in t.OF_A_TRIAL:
+        connection.execute(delete(theirs).where(theirs.c.trial_id.in_(mine)))
+    connection.execute(delete(t.trials).where(t.trials.c.study_id == study_id))
+    for theirs in t.OF_A_STUDY:
+        connection.execute(delete(theirs).where(theirs.c.study_id == study_id))
+    connection.execute(delete(t.studies).where(t.studies.c.study_id == study_id))
+
+
+def schema_version(connection: Connection) -> int | None:
+    """Return the version of the tables, or ``None`` where they were never finished."""
+    version: int | None = connection.execute(select(func.max(t.tuner_schema.c.version))).scalar_one()
+    return version
+
+
+def _reopen(connection: Connection, study_id: int, *endings: Ending) -> None:
+    ours = t.tuner_studies
+    connection.execute(
+        update(ours)
+        .where(ours.c.study_id == study_id, ours.c.ending.in_(endings))
+        .values(ending=None, ending_message="", ended_at=None, resumed_at=clock(connection))
+    )
+
+
+def _records() -> Any:  # noqa: ANN401 - the type of a SELECT of sixteen columns says nothing
+    # The join leaves out studies that optuna-dashboard deleted.
+    ours = t.tuner_studies
+    return select(ours).join(
+        t.studies, (t.studies.c.study_id == ours.c.study_id) & (t.studies.c.study_name == ours.c.name)
+    )
+
+
+def _record(row: Row[Any]) -> StudyRecord:
+    code = json.loads(row.code)
+    return StudyRecord(
+        study_id=row.study_id,
+        name=row.name,
+        spec=parse_spec(json.loads(row.spec)),
+        budget=row.budget,
+        code=CodeRecord(code["file"], code["digest"], tuple(code["accepted"])),
+        kind=row.kind,
+        artifacts=row.artifacts,
+        probe=row.probe,
+        space=json.loads(row.space),
+        versions=json.loads(row.versions),
+        control=Control(row.control),
+        ending=None if row.ending is None else Ending(row.ending),
+        ending_message=row.ending_message,
+        created_at=row.created_at,
+        resumed_at=row.resumed_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _code_to_json(code: CodeRecord) -> str:
+    return json.dumps({"file": code.file, "digest": code.digest, "accepted": list(code.accepted)})

@@ -1,0 +1,74 @@
+"""Storage URLs: which backend, and never a password in anything that people or logs see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from tuner_service.errors import StorageError
+
+Backend = Literal["sqlite", "postgresql", "redis"]
+
+DEFAULT_URL = "sqlite:///tuner.db"
+_KNOWN = "sqlite:///FILE, postgresql://USER@HOST/DATABASE or redis://HOST:PORT/NUMBER"
+_BACKENDS: dict[str, Backend] = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "redis": "redis",
+    "rediss": "redis",
+}
+
+
+@dataclass(frozen=True)
+class StorageUrl:
+    """A checked storage URL. Its text form hides the password."""
+
+    backend: Backend
+    url: URL
+
+    @classmethod
+    def parse(cls, text: str) -> StorageUrl:
+        """Return the URL that a text gives.
+
+        Raises:
+            StorageError: If it is no URL, or of a backend that this service does not know. The text itself is not
+                repeated, since it may hold a password.
+        """
+        try:
+            url = make_url(text)
+        except (ArgumentError, ValueError):
+            raise StorageError(f"the storage URL cannot be read; use {_KNOWN}") from None
+        scheme = url.drivername.split("+")[0]
+        backend = _BACKENDS.get(scheme)
+        if backend is None:
+            raise StorageError(f"the storage {scheme}:// is not known; use {_KNOWN}")
+        if backend == "sqlite" and url.database in (None, "", ":memory:"):
+            raise StorageError(f"an SQLite storage needs a file, such as {DEFAULT_URL}: workers are processes")
+        if backend == "sqlite":
+            url = url.set(drivername="sqlite")
+        if backend == "postgresql":
+            # Named, because the driver that SQLAlchemy takes by default changed between its versions.
+            url = url.set(drivername="postgresql+psycopg2")
+        return cls(backend, url)
+
+    @property
+    def secret_text(self) -> str:
+        """The URL with its password, for the client library and nobody else."""
+        return self.url.render_as_string(hide_password=False)
+
+    def with_password(self, password: str) -> StorageUrl:
+        """Return the same URL with a password."""
+        return StorageUrl(self.backend, self.url.set(password=password))
+
+    def __str__(self) -> str:
+        shown = self.url.set(drivername=self.url.drivername.split("+")[0])
+        if "password" in shown.query:
+            shown = shown.update_query_dict({"password": "***"})
+        return shown.render_as_string(hide_password=True)
+
+    def __repr__(self) -> str:
+        return f"StorageUrl({str(self)!r})"
