@@ -1,0 +1,121 @@
+"""What is missing in a study, worked out afresh from its rows each time. Nothing here touches anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, by_configuration, settled_by
+from tuner_service.domain.outcome import Reason, State
+from tuner_service.domain.study import Control, Ending, StudyRecord
+
+#: Waiting rows for each slot: enough that a slot finds one at once, few enough that the sampler reads little.
+WAITING_PER_SLOT = 2
+
+
+@dataclass(frozen=True)
+class Expire:
+    """Fail a running attempt whose lease has run out."""
+
+    trial_id: int
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Take back a row that still waits."""
+
+    trial_id: int
+
+
+@dataclass(frozen=True)
+class Enqueue:
+    """Insert a waiting row."""
+
+    new: NewAttempt
+
+
+@dataclass(frozen=True)
+class End:
+    """Record that the study has ended."""
+
+    ending: Ending
+    message: str = ""
+
+
+Action = Expire | Withdraw | Enqueue | End
+
+
+def plan(study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: float) -> list[Action]:
+    """Return what has to be done now for the study to go on, in the order in which it is to be done.
+
+    Args:
+        study: The study's record.
+        attempts: All its rows.
+        slots: Slots of the workers that are alive.
+        now: The database's time, in seconds since 1970.
+    """
+    grouped = by_configuration(attempts)
+    running = [one for one in attempts if one.state is State.RUNNING]
+    waiting = [one for one in attempts if one.state is State.WAITING]
+    expired = [one for one in running if one.lease_until is None or one.lease_until < now]
+    if expired:
+        # First these alone: one of them may be renewed before it is failed, and must not get a successor then.
+        return [Expire(one.trial_id, _expiry_reason(grouped[one.configuration])) for one in expired]
+
+    if study.ending is not None:
+        return [Withdraw(one.trial_id) for one in waiting]
+
+    error = repeated_error(attempts, study.spec.max_repeated_errors, since=study.resumed_at)
+    if error is not None:
+        message = f"the same error {study.spec.max_repeated_errors} times in a row: {error}"
+        return [*(Withdraw(one.trial_id) for one in waiting), End(Ending.FAILED, message)]
+
+    if study.control is Control.STOP:
+        withdrawn: list[Action] = [Withdraw(one.trial_id) for one in waiting]
+        return withdrawn if running else [*withdrawn, End(Ending.STOPPED)]
+
+    budget = range(study.budget)
+    settled = {
+        configuration
+        for configuration, mine in grouped.items()
+        if settled_by(mine, study.spec.max_attempts) is not None
+    }
+    if settled.issuperset(budget):
+        return [End(Ending.FINISHED)]
+    if study.control is Control.PAUSE:
+        return []
+    open_now = {one.configuration for one in (*running, *waiting)}
+    retries: list[NewAttempt] = [
+        _next(grouped[one]) for one in sorted(grouped) if one not in settled and one not in open_now
+    ]
+    room = max(WAITING_PER_SLOT * max(slots, 1) - len(waiting) - len(retries), 0)
+    fresh = [one for one in budget if one not in grouped][:room]
+    return [*(Enqueue(one) for one in retries), *(Enqueue(NewAttempt(one, 0)) for one in fresh)]
+
+
+def repeated_error(attempts: Sequence[Attempt], times: int, *, since: float) -> str | None:
+    """Return the error of the study's code with which the last so many attempts all failed, or ``None``.
+
+    Attempts that say nothing of the code, such as interrupted ones, are passed over.
+    """
+    telling = [
+        one
+        for one in attempts
+        if one.ended_at is not None
+        and one.ended_at > since
+        and one.reason in (Reason.FINISHED, Reason.PRUNED, Reason.DIVERGED, Reason.ERROR)
+    ]
+    last = sorted(telling, key=lambda one: (one.ended_at or 0.0, one.number))[-times:]
+    errors = {one.error if one.reason is Reason.ERROR else None for one in last}
+    return errors.pop() if len(last) == times and len(errors) == 1 else None
+
+
+def _expiry_reason(attempts: Sequence[Attempt]) -> Reason:
+    earlier = sum(one.reason is Reason.INTERRUPTED for one in attempts)
+    return Reason.LOST if earlier + 1 >= MAX_INTERRUPTIONS else Reason.INTERRUPTED
+
+
+def _next(attempts: Sequence[Attempt]) -> NewAttempt:
+    last = attempts[-1]
+    return NewAttempt(last.configuration, last.attempt + 1, params_of=last.trial_id)

@@ -1,0 +1,45 @@
+"""The thin part that acts: reads a study's rows, plans, and does what the plan says.
+
+Any number of processes may do so at once and die anywhere: each action looks again, in its own transaction, whether it
+still applies, and the next pass works out afresh what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from tuner_service.domain.study import StudyRecord
+from tuner_service.ledger.plan import Action, End, Enqueue, Expire, Withdraw, plan
+from tuner_service.storage.ledger_storage import LedgerStorage
+
+_log = logging.getLogger(__name__)
+
+#: Passes after which a study is left to the next call: expire, enqueue, end.
+_MAX_PASSES = 4
+
+
+def reconcile(storage: LedgerStorage, name: str) -> StudyRecord:
+    """Bring a study's rows to what its budget asks for, and return its record."""
+    for _ in range(_MAX_PASSES):
+        study = storage.study(name)
+        now = storage.now()
+        slots = sum(worker.slots for worker in storage.workers(study.study_id) if worker.alive(now))
+        actions = plan(study, storage.attempts(study.study_id), slots=slots, now=now)
+        if not actions:
+            return study
+        _act(storage, study, actions)
+        if all(isinstance(action, Enqueue) for action in actions):
+            return study
+    return storage.study(name)
+
+
+def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> None:
+    storage.insert_attempts(study.study_id, [action.new for action in actions if isinstance(action, Enqueue)])
+    storage.withdraw([action.trial_id for action in actions if isinstance(action, Withdraw)])
+    for action in actions:
+        match action:
+            case Expire(trial_id, reason):
+                if storage.expire(trial_id, reason):
+                    _log.warning("a worker of %s was lost; its trial is run again", study.name)
+            case End(ending, message) if storage.end_study(study.study_id, ending, message):
+                _log.info("study %s: %s %s", study.name, ending, message)

@@ -1,0 +1,158 @@
+"""An attempt that this worker has: what its training asks for, and how it ends."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+
+from tuner_service.domain.direction import is_better
+from tuner_service.domain.outcome import Outcome, Reason, State
+from tuner_service.domain.pruner import judged_before
+from tuner_service.domain.seeds import hash_seed
+from tuner_service.domain.study import StudyRecord
+from tuner_service.domain.worker import Progress
+from tuner_service.errors import StorageUnavailableError, TrialLostError
+from tuner_service.ledger.patience import patiently
+from tuner_service.search.sampler import make_sampler
+from tuner_service.search.space import check_kept
+from tuner_service.storage.ledger_storage import Claim, LedgerStorage
+
+
+class RunningAttempt:
+    """A claimed trial. Each method waits for a storage that is away, and may be repeated.
+
+    Every method raises ``TrialLostError`` once the trial belongs to somebody else.
+    """
+
+    def __init__(self, storage: LedgerStorage, study: StudyRecord, claim: Claim, worker_id: str) -> None:
+        self._storage = storage
+        self._study = study
+        self.claim = claim
+        self._worker_id = worker_id
+        self.bracket = study.spec.pruner.bracket_of(claim.configuration, study.spec.max_epochs, study.spec.seed)
+        self.rungs = study.spec.pruner.rungs(self.bracket, study.spec.max_epochs)
+        self.progress_now = Progress(claim.trial_id, 0, None)
+        self._judged: set[int] = set()
+        self._reported: set[int] = set()
+        self._trial: optuna.trial.Trial | None = None
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of initial weights, shuffling and dropout: the same for every attempt of a configuration."""
+        return hash_seed(self._study.spec.seed, self.claim.configuration, "training")
+
+    def suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401 - any parameter
+        """Return a parameter: given with the row, drawn before, or drawn now."""
+        check_kept(self._study.space, name, distribution)
+
+        def draw() -> Any:  # noqa: ANN401
+            trial = self._optuna_trial()
+            match distribution:
+                case FloatDistribution(low=low, high=high, step=step, log=log):
+                    return trial.suggest_float(name, low, high, step=step, log=log)
+                case IntDistribution(low=low, high=high, step=step, log=log):
+                    return trial.suggest_int(name, low, high, step=step, log=log)
+                case CategoricalDistribution(choices=choices):
+                    return trial.suggest_categorical(name, choices)
+            raise TypeError(f"parameter {name!r} has a distribution of an unknown kind, {distribution!r}")
+
+        return self._through_optuna(draw)
+
+    def report(self, step: int, epoch: int, value: float) -> None:
+        """Record a value for Optuna's pages and samplers, under the step that the study's code counts."""
+        self.progress(epoch, value)
+        self._through_optuna(lambda: self._report_once(step, value))
+
+    def _report_once(self, step: int, value: float) -> None:
+        if step not in self._reported:
+            self._optuna_trial().report(value, step)
+            self._reported.add(step)
+
+    def progress(self, epoch: int, value: float) -> None:
+        """Note where training stands; the next beat carries it."""
+        self.progress_now = Progress(self.claim.trial_id, epoch, value)
+
+    def should_prune(self, epoch: int, value: float) -> bool:
+        """Return whether to stop after this epoch, the configuration's value there being this.
+
+        A report between two rungs is judged at the highest rung that it has passed, once.
+        """
+        spec = self._study.spec
+        passed = [rung for rung in self.rungs if rung <= epoch and rung not in self._judged]
+        if not passed or epoch >= spec.max_epochs:
+            return False
+        self._judged.update(passed)
+        if not math.isfinite(value):
+            return True
+        recorded = patiently(
+            lambda: self._storage.record_rung(
+                self._study.study_id,
+                bracket=self.bracket,
+                epoch=passed[-1],
+                configuration=self.claim.configuration,
+                value=value,
+            )
+        )
+        others = judged_before(recorded, self.claim.configuration)
+        return spec.pruner.should_prune(recorded[self.claim.configuration], others, spec.better)
+
+    def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Record an attribute of the study's code."""
+        self._through_optuna(lambda: self._optuna_trial().set_user_attr(key, value))
+
+    def set_constraint(self, key: str, value: float) -> None:
+        """Record a constraint, satisfied at zero or below."""
+        self._through_optuna(lambda: self._optuna_trial().set_constraint(key, value))
+
+    def keep_model(self, value: float) -> bool:
+        """Return whether a model of this value is worth keeping: nothing in the study is better so far."""
+        attempts = patiently(lambda: self._storage.attempts(self._study.study_id))
+        complete = [one.value for one in attempts if one.state is State.COMPLETE and one.value is not None]
+        return not any(is_better(other, value, self._study.spec.better) for other in complete)
+
+    def settle(self, outcome: Outcome) -> Outcome:
+        """Record how it ended, and return what was recorded: running out of memory twice is more than once."""
+        if outcome.reason is Reason.OOM and self._ran_out_of_memory_before():
+            outcome = Outcome(Reason.INFEASIBLE, None, outcome.epochs, None, outcome.failure, outcome.attributes)
+        patiently(lambda: self._storage.settle(self.claim.trial_id, self._worker_id, outcome))
+        return outcome
+
+    def _ran_out_of_memory_before(self) -> bool:
+        attempts = patiently(lambda: self._storage.attempts(self._study.study_id))
+        return any(one.configuration == self.claim.configuration and one.reason is Reason.OOM for one in attempts)
+
+    def _optuna_trial(self) -> optuna.trial.Trial:
+        if self._trial is None:
+            spec = self._study.spec
+            study = optuna.study.Study(
+                self._study.name,
+                self._storage.optuna_storage(),
+                sampler=make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=self.claim.configuration),
+                # Pruning is this service's own; Optuna's Hyperband would also split the sampler's history.
+                pruner=optuna.pruners.NopPruner(),
+            )
+            self._trial = optuna.trial.Trial(study, self.claim.trial_id)
+        return self._trial
+
+    def _through_optuna(self, call: Any) -> Any:  # noqa: ANN401 - any call
+        def translated() -> Any:  # noqa: ANN401
+            try:
+                return call()
+            except UpdateFinishedTrialError:
+                raise TrialLostError(f"trial {self.claim.number} has ended without this worker") from None
+            except StorageInternalError as error:
+                # What was written may be there although the answer was lost: start again from what the storage has.
+                self._trial = None
+                cause = str(error.__cause__ or error).strip().splitlines()[0]
+                raise StorageUnavailableError(f"the storage cannot be used: {cause}") from error
+
+        return patiently(translated)

@@ -1,0 +1,1 @@
+"""Samplers and search spaces: from the specification to Optuna's objects."""
