@@ -1,0 +1,43 @@
+"""What a child is told to train, and what it says of it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tuner_service.domain.direction import Direction
+from tuner_service.domain.outcome import Failure, Reason
+
+#: Names of the files that a child leaves in its scratch folder.
+CURVE_FILE = "curve.json"
+MODEL_FILE = "model.keras"
+EVALUATION_FILE = "evaluation.json"
+LOG_FILE = "log.txt"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One attempt, as data."""
+
+    number: int
+    started_at: float  #: seconds since 1970
+    seed: int
+    metric: str
+    direction: Direction
+    max_epochs: int
+    rungs: frozenset[int]  #: epochs after which the trial is judged
+    reported: frozenset[int]  #: epochs whose metric is reported to Optuna
+    devices: str  #: the GPUs it may use, as CUDA_VISIBLE_DEVICES has them; "-1" is none
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the child's training ended."""
+
+    reason: Reason
+    value: float | None = None  #: the objective
+    epochs: int = 0  #: epochs trained
+    best_epoch: int | None = None
+    failure: Failure | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)

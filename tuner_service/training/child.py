@@ -1,0 +1,153 @@
+"""The process in which one trial is trained, and the user's code runs."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner_service.domain.outcome import Failure, Reason
+from tuner_service.errors import StudyFileError, TrialLostError
+from tuner_service.training.assignment import LOG_FILE, Assignment, Result
+from tuner_service.training.parent import die_with_parent
+from tuner_service.training.remote_trial import Pipe, RemoteTrial
+
+if TYPE_CHECKING:
+    from tuner_service.training.data import Data
+    from tuner_service.training.network import EpochWatch
+    from tuner_service.training.study_file import StudyFile
+
+#: Exceptions that a backend raises where memory ran out, by name, since importing them would import the backend.
+_OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError"}
+
+
+def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
+    """Get ready, train the attempt that is assigned then, and say how it went; the entry point of the process.
+
+    The supervisor claims a trial when a child is ready for it, so that nothing that is slow, or wrong, in loading the
+    study is paid by a trial.
+    """
+    die_with_parent()
+    # A group of its own, so that the supervisor ends it with everything that it started.
+    os.setpgid(0, 0)
+    # The supervisor alone hears Ctrl-C and decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _write_output_to(Path(scratch) / LOG_FILE)
+    from tuner_service.training import warm
+
+    pipe = Pipe(connection)
+    try:
+        study, data = warm.load(Path(path))
+    except StudyFileError as error:
+        pipe.tell("ready", "", error)
+        return
+    pipe.tell("ready", warm.WARM.cold_because, None)
+    try:
+        task = pipe.receive()
+        os.environ["CUDA_VISIBLE_DEVICES"] = task.devices
+        _seed(task.seed)
+        trial = RemoteTrial(pipe, task.number, task.started_at, task.attributes)
+        if data is None:
+            result = _run_objective(study, trial)
+        else:
+            result = _train_network(study, trial, data, pipe, task, Path(scratch))
+        pipe.tell("done", result)
+    except (TrialLostError, EOFError):
+        # Nobody waits for this any more: the trial went to another worker, or no trial was left.
+        return
+
+
+def _train_network(
+    study: StudyFile, trial: RemoteTrial, data: Data, pipe: Pipe, task: Assignment, scratch: Path
+) -> Result:
+    import optuna
+
+    from tuner_service.training import network
+
+    watch = network.EpochWatch(pipe, task)
+
+    def result(reason: Reason, value: float | None, failure: Failure | None = None) -> Result:
+        return Result(reason, value, watch.epochs, watch.best_epoch, failure, _record(watch))
+
+    try:
+        try:
+            return result(Reason.FINISHED, network.train(study, trial, data, pipe, task, watch, scratch))
+        finally:
+            network.save_curve(watch, scratch)
+    except TrialLostError:
+        raise
+    except optuna.TrialPruned:
+        return result(Reason.PRUNED, watch.last)
+    except network.DivergedError as error:
+        return result(Reason.DIVERGED, None, Failure("Diverged", str(error), host=socket.gethostname()))
+    except (Exception, SystemExit) as error:
+        return result(_cause(error), None, _failure(error, study.path))
+
+
+def _run_objective(study: StudyFile, trial: RemoteTrial) -> Result:
+    import optuna
+
+    from tuner_service.training.network import number
+
+    assert study.objective is not None  # noqa: S101 - the study is of this kind
+
+    def result(reason: Reason, value: float | None, failure: Failure | None = None) -> Result:
+        epochs = max(trial.reported, default=-1) + 1
+        return Result(reason, value, epochs, None, failure)
+
+    try:
+        value = number(study.objective(trial))
+    except TrialLostError:
+        raise
+    except optuna.TrialPruned:
+        last = max(trial.reported, default=None)
+        return result(Reason.PRUNED, None if last is None else trial.reported[last])
+    except (Exception, SystemExit) as error:
+        return result(_cause(error), None, _failure(error, study.path))
+    if value - value != 0:  # NaN or infinite
+        failure = Failure("Diverged", f"the objective returned {value}", host=socket.gethostname())
+        return result(Reason.DIVERGED, None, failure)
+    return result(Reason.FINISHED, value)
+
+
+def _record(watch: EpochWatch) -> dict[str, object]:
+    record: dict[str, object] = {}
+    if watch.best_epoch is not None:
+        record["best_epoch"] = watch.best_epoch
+    return record
+
+
+def _cause(error: BaseException) -> Reason:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return Reason.OOM if names & _OUT_OF_MEMORY else Reason.ERROR
+
+
+def _failure(error: BaseException, path: Path) -> Failure:
+    from tuner_service.training.study_file import user_traceback
+
+    message = str(error) or "".join(traceback.format_exception_only(error)).strip()
+    return Failure(type(error).__name__, message, user_traceback(error, path), socket.gethostname()).shortened()
+
+
+def _seed(seed: int) -> None:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+
+
+def _write_output_to(log: Path) -> None:
+    """Send what Python and native libraries print to a file: the terminal is the supervisor's."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()

@@ -1,0 +1,92 @@
+"""Running a function of this room in a process of its own: user code never runs where the storage's password is."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tuner_service.errors import StudyFileError, TunerServiceError
+from tuner_service.training.parent import die_with_parent
+
+T = TypeVar("T")
+
+_context = multiprocessing.get_context("spawn")
+
+
+def call(function: Callable[..., T], *arguments: object) -> T:
+    """Return what a function returns that is run in a new process.
+
+    The process inherits the environment, which must hold no secret.
+
+    Raises:
+        TunerServiceError: If the function raised one.
+        StudyFileError: If the process died, or the function raised anything else; ``details`` has what it printed.
+    """
+    ours, theirs = _context.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory(prefix="tuner-call-") as folder:
+        log = Path(folder) / "log.txt"
+        process = _context.Process(target=_run, args=(theirs, str(log), function, arguments))
+        with without_main_module():
+            process.start()
+        theirs.close()
+        try:
+            done, result = ours.recv()
+        except EOFError:
+            process.join()
+            raise StudyFileError.with_details(
+                f"the process that ran the study's code died with exit code {process.exitcode}",
+                log.read_text(errors="replace")[-8000:] if log.exists() else "",
+            ) from None
+        finally:
+            if process.is_alive():
+                process.join(1.0)
+            with contextlib.suppress(ProcessLookupError, PermissionError, TypeError):
+                os.killpg(process.pid, signal.SIGKILL)  # type: ignore[arg-type]  # None is what is suppressed
+            process.join()
+            ours.close()
+    if not done:
+        raise result
+    value: T = result
+    return value
+
+
+def _run(connection: Connection[Any, Any], log: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    die_with_parent()
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    try:
+        answer: tuple[bool, Any] = (True, function(*arguments))
+    except TunerServiceError as error:
+        answer = (False, error)
+    except BaseException as error:
+        answer = (False, StudyFileError.with_details(f"{type(error).__name__}: {error}", traceback.format_exc()))
+    connection.send(answer)
+
+
+@contextlib.contextmanager
+def without_main_module() -> Iterator[None]:
+    """Keep multiprocessing from importing this program's main module in a new process: nothing there is needed."""
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    main.__spec__ = None
+    if "__file__" in hidden:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)

@@ -1,0 +1,206 @@
+"""Training one network: epochs with their metric watched, the best one kept, the model saved."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import optuna
+
+from tuner_service.domain.direction import is_better
+from tuner_service.errors import StudyFileError
+from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment
+from tuner_service.training.data import Data, Part
+from tuner_service.training.remote_trial import Pipe
+from tuner_service.training.study_file import StudyFile
+
+#: Arguments of ``fit`` that are this service's to give.
+_OURS = {"x", "y", "validation_data", "validation_split", "initial_epoch"}
+
+
+class DivergedError(Exception):
+    """The metric or the loss is not a finite number any more."""
+
+
+class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Watches the metric at each epoch's end: reports it, asks whether to go on, keeps the best epoch's weights."""
+
+    def __init__(self, pipe: Pipe, assignment: Assignment) -> None:
+        super().__init__()
+        self._pipe = pipe
+        self._task = assignment
+        self.curve: dict[str, list[float]] = {}
+        self.epochs = 0
+        self.last: float | None = None
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self._best_weights: list[Any] = []
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Take note of an epoch. It is counted here, from 1, since a study's own ``fit`` may call Keras' twice."""
+        task, logs = self._task, {name: float(value) for name, value in (logs or {}).items()}
+        value = metric_of(logs, task.metric)
+        self.epochs += 1
+        self.last = value
+        for name, one in logs.items():
+            self.curve.setdefault(name, []).append(one)
+        self._pipe.tell("progress", self.epochs, value)
+        if self.epochs in task.reported:
+            self._pipe.tell("report", self.epochs, self.epochs, value)
+        if not math.isfinite(value) or not math.isfinite(logs.get("loss", 0.0)):
+            broken = task.metric if not math.isfinite(value) else "loss"
+            raise DivergedError(f"{broken} became {logs[broken]} in epoch {self.epochs}")
+        if is_better(value, self.best, task.direction):
+            self.best, self.best_epoch = value, self.epochs
+            self._best_weights = self.model.get_weights()
+        if self.epochs in task.rungs and self._pipe.ask("should_prune", self.epochs, self.best):
+            raise optuna.TrialPruned(f"stopped after epoch {self.epochs}")
+
+    def restore_best(self) -> None:
+        """Give the model the weights of its best epoch."""
+        if self._best_weights and self.best_epoch != self.epochs:
+            self.model.set_weights(self._best_weights)
+
+
+def metric_of(logs: Mapping[str, float], metric: str) -> float:
+    """Return a metric of an epoch, or raise ``StudyFileError`` with those that there are."""
+    if metric not in logs:
+        raise StudyFileError(
+            f"Keras reported no metric {metric!r}, only {', '.join(sorted(logs)) or 'none at all'}. "
+            "Add it to model.compile(metrics=[...]), or change `metric` in the specification"
+        )
+    return logs[metric]
+
+
+def build(study: StudyFile, trial: optuna.trial.BaseTrial) -> keras.Model:
+    """Return the network of a trial, checked to be a compiled one."""
+    assert study.build_model is not None  # noqa: S101 - the caller has looked at the kind
+    model = study.build_model(trial)
+    if not isinstance(model, keras.Model):
+        raise StudyFileError(f"build_model must return a compiled keras.Model, got {type(model).__name__}")
+    if not model.compiled:
+        raise StudyFileError(
+            "build_model returned a model that is not compiled; "
+            "call model.compile(optimizer=..., loss=..., metrics=[...]) before returning it"
+        )
+    return model
+
+
+def options(study: StudyFile, trial: optuna.trial.BaseTrial, max_epochs: int) -> dict[str, Any]:
+    """Return the arguments for ``model.fit`` that the study gives, ``epochs`` and ``callbacks`` among them."""
+    given: Any = study.fit_options(trial) if study.fit_options else {}
+    if not isinstance(given, dict):
+        raise StudyFileError(f"fit_options must return a dictionary of arguments for fit, got {type(given).__name__}")
+    refused = sorted(_OURS & given.keys())
+    if refused:
+        raise StudyFileError(f"fit_options must not give {', '.join(refused)}: the data comes from load_data")
+    epochs = given.get("epochs", max_epochs)
+    if not isinstance(epochs, int) or not 1 <= epochs <= max_epochs:
+        raise StudyFileError(
+            f"fit_options gave epochs={epochs!r}; it must be a whole number from 1 to the specification's max_epochs, "
+            f"{max_epochs}"
+        )
+    return {"verbose": 0, **given, "epochs": epochs, "callbacks": list(given.get("callbacks") or [])}
+
+
+def arguments(part: Part) -> dict[str, Any]:
+    """Return a part of the data as arguments of ``fit`` or ``evaluate``."""
+    if not isinstance(part, tuple):
+        return {"x": part}
+    return dict(zip(("x", "y", "sample_weight"), part, strict=False))
+
+
+def train(
+    study: StudyFile,
+    trial: optuna.trial.BaseTrial,
+    data: Data,
+    pipe: Pipe,
+    task: Assignment,
+    watch: EpochWatch,
+    scratch: Path,
+) -> float:
+    """Build, train and score one network, and return the objective's value; the watch knows the rest.
+
+    Raises:
+        optuna.TrialPruned: If the pruner stopped it.
+        DivergedError: If the metric became NaN or infinite.
+        StudyFileError: If the study's code broke its side of the contract.
+    """
+    tuned = data.for_tuning()
+    model = build(study, trial)
+    if study.fit is not None:
+        returned = study.fit(trial, model, tuned, [watch])
+        value, batch_size = _score(returned, watch, task), None
+    else:
+        given = options(study, trial, task.max_epochs)
+        given["callbacks"].append(watch)
+        model.fit(**arguments(tuned.train), validation_data=tuned.validation, **given)
+        value, batch_size = _score(None, watch, task), given.get("validation_batch_size", given.get("batch_size"))
+    if not math.isfinite(value):
+        raise DivergedError(f"{task.metric} is {value}")
+    if value == watch.best:
+        watch.restore_best()
+    if pipe.ask("keep_model", value):
+        _save(model, tuned, batch_size, scratch)
+    return value
+
+
+def save_curve(watch: EpochWatch, folder: Path) -> None:
+    """Write every metric of every epoch: ``{"val_loss": [...], ...}``, one number an epoch."""
+    (folder / CURVE_FILE).write_text(json.dumps(watch.curve))
+
+
+def evaluate(model: keras.Model, part: Part, batch_size: int | None) -> dict[str, float]:
+    """Return the model's metrics on a part of the data."""
+    sizes = {} if batch_size is None or not isinstance(part, tuple) else {"batch_size": batch_size}
+    measured = model.evaluate(**arguments(part), **sizes, verbose=0, return_dict=True)
+    return {name: float(value) for name, value in measured.items()}
+
+
+def _save(model: keras.Model, data: Data, batch_size: int | None, folder: Path) -> None:
+    part = "train" if data.validation is None else "validation"
+    measured = evaluate(model, getattr(data, part), batch_size)
+    model.save(folder / MODEL_FILE)
+    record = {"part": part, "batch_size": batch_size, "metrics": measured}
+    (folder / EVALUATION_FILE).write_text(json.dumps(record))
+
+
+def _score(returned: object, watch: EpochWatch, task: Assignment) -> float:
+    match returned:
+        case None if watch.best is not None:
+            return watch.best
+        case None:
+            raise StudyFileError(
+                "fit returned nothing and reported no epoch; return the History, a dictionary of metrics or a number, "
+                "or pass the callbacks it is given to model.fit"
+            )
+        case keras.callbacks.History() if watch.best is not None:
+            return watch.best
+        case keras.callbacks.History(history=history):
+            series = {name: [float(one) for one in values] for name, values in history.items() if values}
+            metric_of({name: values[-1] for name, values in series.items()}, task.metric)
+            finite = [value for value in series[task.metric] if math.isfinite(value)]
+            if not finite:
+                raise DivergedError(f"{task.metric} was never a finite number")
+            return max(finite) if task.direction == "maximize" else min(finite)
+        case dict():
+            return metric_of({str(name): number(value) for name, value in returned.items()}, task.metric)
+    return number(returned)
+
+
+def number(value: object) -> float:
+    """Return what an objective returned as a number, or raise ``StudyFileError``.
+
+    One number in an array will do, as from NumPy; text will not, even where it looks like a number.
+    """
+    try:
+        if value is None or isinstance(value, str | bytes | bool):
+            raise TypeError
+        return float(value)  # type: ignore[arg-type]  # that is what is tried
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(value)[:60]
+        raise StudyFileError(f"the objective's value must be a number, got {shown}, a {type(value).__name__}") from None

@@ -1,0 +1,211 @@
+"""The trial that a study's code sees: it knows a pipe to the supervisor and nothing of a storage."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import BaseTrial
+
+from tuner_service.errors import StudyFileError
+
+#: Longest name of a parameter or attribute, and largest attribute as JSON text, in characters.
+MAX_NAME = 512
+MAX_ATTRIBUTE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question or a note of the child to its supervisor; ``op`` is a method of ``worker.attempt.RunningAttempt``."""
+
+    op: str
+    arguments: tuple[Any, ...]
+    wants_answer: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the supervisor says: a value, or the error that the question raised."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class Pipe:
+    """The child's end of the connection to its supervisor."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
+
+    def ask(self, op: str, *arguments: Any) -> Any:  # noqa: ANN401 - whatever the operation returns
+        """Send a question and wait for the answer; its error is raised here."""
+        self._connection.send(Ask(op, arguments, wants_answer=True))
+        answer: Answer = self._connection.recv()
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def receive(self) -> Any:  # noqa: ANN401 - an Assignment, which this module need not know
+        """Return what the supervisor sends unasked, or raise ``EOFError`` where it has hung up."""
+        return self._connection.recv()
+
+    def tell(self, op: str, *arguments: object) -> None:
+        """Send a note and go on: training does not wait for a database that is away."""
+        self._connection.send(Ask(op, arguments, wants_answer=False))
+
+
+class RemoteTrial(BaseTrial):
+    """An Optuna trial whose suggestions and decisions come from the supervisor.
+
+    Source: the behaviour of each method is that of ``optuna/trial/_trial.py``.
+    """
+
+    def __init__(self, pipe: Pipe, number: int, started_at: float, attributes: Mapping[str, Any] | None = None) -> None:
+        self._pipe = pipe
+        self._number = number
+        self._datetime_start = datetime.datetime.fromtimestamp(started_at)
+        self._params: dict[str, Any] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._user_attrs: dict[str, Any] = dict(attributes or {})
+        self._constraints: dict[str, float] = {}
+        self._reported: dict[int, float] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[CategoricalChoiceType]) -> Any:  # noqa: ANN401
+        check_choices(name, choices)
+        return self._suggest(name, CategoricalDistribution(choices))
+
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        return self.suggest_float(name, low, high, step=q)
+
+    def report(self, value: float, step: int) -> None:
+        try:
+            value = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"report wants a number as value, got {type(value).__name__}") from None
+        try:
+            step = int(step)
+        except (TypeError, ValueError):
+            raise TypeError(f"report wants a whole number as step, got {type(step).__name__}") from None
+        if step < 0:
+            raise ValueError(f"report wants a step of 0 or more, got {step}")
+        if step in self._reported:
+            warnings.warn(f"step {step} was reported before; the first value is kept", stacklevel=2)
+            return
+        self._reported[step] = value
+        # Steps count from 0, as Optuna's documentation and its Keras callback have it: step s is the end of epoch s+1.
+        self._pipe.tell("report", step, step + 1, value)
+
+    def should_prune(self) -> bool:
+        if not self._reported:
+            return False
+        step = max(self._reported)
+        value = self._reported[step]
+        return math.isnan(value) or bool(self._pipe.ask("should_prune", step + 1, value))
+
+    def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - as in Optuna
+        _check_name("attribute", key)
+        check_attribute(key, value)
+        self._pipe.tell("set_user_attr", key, value)
+        self._user_attrs[key] = value
+
+    def set_constraint(self, key: str, value: float) -> None:
+        number = float(value)
+        if math.isnan(number):
+            raise ValueError(f"constraint {key!r} must be a number, got NaN")
+        if key in self._constraints:
+            warnings.warn(f"constraint {key!r} was set before; the first value is kept", stacklevel=2)
+            return
+        self._pipe.tell("set_constraint", key, number)
+        self._constraints[key] = number
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
+        _check_name("parameter", name)
+        if name in self._distributions:
+            # The first call decides, as in Optuna: a name in a loop is one parameter.
+            return self._params[name]
+        value = self._pipe.ask("suggest", name, distribution)
+        self._params[name], self._distributions[name] = value, distribution
+        return value
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self._params)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        return dict(self._distributions)
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        return dict(self._user_attrs)
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        return dict(self._constraints)
+
+    @property
+    def reported(self) -> dict[int, float]:
+        """Values by step, as the study's code reported them."""
+        return dict(self._reported)
+
+    @property
+    def datetime_start(self) -> datetime.datetime | None:
+        return self._datetime_start
+
+    @property
+    def number(self) -> int:
+        return self._number
+
+
+def check_choices(name: str, choices: Sequence[Any]) -> None:
+    """Raise ``StudyFileError`` for a choice that a database does not give back as it was."""
+    for choice in choices:
+        if choice is not None and not isinstance(choice, str | int | float | bool):
+            raise StudyFileError(
+                f"parameter {name!r} has the choice {choice!r}, a {type(choice).__name__}, which a database cannot "
+                "keep; choose among text, numbers, True, False and None, and look the object up in a dictionary"
+            )
+
+
+def check_attribute(key: str, value: object) -> None:
+    """Raise ``ValueError`` for an attribute that cannot be recorded."""
+    try:
+        size = len(json.dumps(value))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"attribute {key!r} must be JSON (text, numbers, lists, dictionaries), got {value!r}"
+        ) from None
+    if size > MAX_ATTRIBUTE:
+        raise ValueError(f"attribute {key!r} has {size} characters as JSON; at most {MAX_ATTRIBUTE} are kept")
+
+
+def _check_name(what: str, name: str) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or "\0" in name:
+        raise ValueError(f"the name of a {what} must be text of 1 to {MAX_NAME} characters, got {str(name)[:60]!r}")

@@ -1,0 +1,145 @@
+"""A study file as a module: loaded, checked for what it must define, its errors told in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from pydantic import ValidationError
+
+from tuner_service.domain.code import code_digest
+from tuner_service.domain.spec import StudySpec, explain
+from tuner_service.errors import StudyFileError, TunerServiceError
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """The functions of a study file.
+
+    Either ``objective`` is there, or ``build_model`` and ``load_data`` are.
+    """
+
+    path: Path
+    spec: StudySpec | None
+    objective: Callable[..., Any] | None
+    build_model: Callable[..., Any] | None
+    load_data: Callable[[], Any] | None
+    fit_options: Callable[..., Any] | None
+    fit: Callable[..., Any] | None
+
+    @property
+    def kind(self) -> str:
+        """How it defines a trial."""
+        return "build_model" if self.build_model is not None else "objective"
+
+
+def load(path: Path) -> StudyFile:
+    """Import a study file. This runs the user's code: only child processes without credentials may call it.
+
+    Raises:
+        StudyFileError: If it does not import, or lacks what it must define; ``details`` has the traceback.
+    """
+    name = f"study_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None  # noqa: S101 - a .py file has both
+    assert module_spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(module_spec)
+    # Before it is executed: dataclasses and pickle look for the module there.
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        module_spec.loader.exec_module(module)
+    except ValidationError as error:
+        raise StudyFileError.with_details(f"{path.name}: {explain(error)}", user_traceback(error, path)) from None
+    except (Exception, SystemExit) as error:
+        raise StudyFileError.with_details(
+            f"{path.name} does not import: {last_line(error)}", user_traceback(error, path)
+        ) from None
+    return _checked(path, module)
+
+
+def _checked(path: Path, module: ModuleType) -> StudyFile:
+    def function(name: str) -> Callable[..., Any] | None:
+        found = getattr(module, name, None)
+        if found is not None and not callable(found):
+            raise StudyFileError(f"{path.name}: {name} must be a function, got {type(found).__name__}")
+        return found
+
+    spec = getattr(module, "spec", None)
+    if spec is not None and not isinstance(spec, StudySpec):
+        raise StudyFileError(f"{path.name}: spec must be a StudySpec(...), got {type(spec).__name__}")
+    study = StudyFile(
+        path=path,
+        spec=spec,
+        objective=function("objective"),
+        build_model=function("build_model"),
+        load_data=function("load_data"),
+        fit_options=function("fit_options"),
+        fit=function("fit"),
+    )
+    if study.build_model is None and study.objective is None:
+        raise StudyFileError(
+            f"{path.name} defines neither build_model(trial) nor objective(trial); define build_model(trial) that "
+            "returns a compiled Keras model, and load_data()"
+        )
+    if study.build_model is not None and study.load_data is None:
+        raise StudyFileError(f"{path.name} defines build_model but no load_data(); define it to return Data(...)")
+    for name, wanted in (("build_model", 1), ("objective", 1), ("fit_options", 1), ("load_data", 0), ("fit", 4)):
+        _check_parameters(path, name, getattr(study, name), wanted)
+    return study
+
+
+def _check_parameters(path: Path, name: str, function: Callable[..., Any] | None, wanted: int) -> None:
+    if function is None:
+        return
+    try:
+        inspect.signature(function).bind(*[None] * wanted)
+    except (TypeError, ValueError):
+        form = {"load_data": "load_data()", "fit": "fit(trial, model, data, callbacks)"}.get(name, f"{name}(trial)")
+        raise StudyFileError(f"{path.name}: {name} must be callable as {form}") from None
+
+
+def digest(path: Path) -> str:
+    """Return the digest of a study file's code, with the modules beside it that it imports; nothing is run.
+
+    Raises:
+        StudyFileError: If there is no such file, or it is not Python.
+    """
+
+    def find_source(module: str) -> str | None:
+        beside = path.parent.joinpath(*module.split("."))
+        for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
+            if candidate.is_file():
+                return candidate.read_text(encoding="utf-8")
+        return None
+
+    try:
+        source = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyFileError(f"the study file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StudyFileError(f"the study file {path} is not Python: it is not text") from None
+    return code_digest(source, find_source, file=path.name)
+
+
+def last_line(error: BaseException) -> str:
+    """Return an error as the last line of its traceback would show it."""
+    if isinstance(error, TunerServiceError):
+        return str(error)
+    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+
+
+def user_traceback(error: BaseException, path: Path) -> str:
+    """Return the traceback from the first frame in the study's folder on: what comes before is this service."""
+    frame: TracebackType | None = error.__traceback__
+    folder = str(path.parent.resolve())
+    while frame is not None and not str(Path(frame.tb_frame.f_code.co_filename).resolve()).startswith(folder):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))

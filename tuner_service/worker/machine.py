@@ -1,0 +1,49 @@
+"""What this machine offers to trials: cores and GPUs, as far as this process may use them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+#: CUDA_VISIBLE_DEVICES for a process that is to use no GPU.
+NO_GPU = "-1"
+
+
+def cores() -> int:
+    """Return how many cores this process may use, by its affinity and its container's limit, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _container_cores() or allowed))
+
+
+def _container_cores(limit_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    try:
+        quota, period = limit_file.read_text().split()
+        return None if quota == "max" else math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):
+        return None
+
+
+def gpus(environment: Mapping[str, str]) -> list[str]:
+    """Return the ids of the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
+
+    The driver's files are looked at, not CUDA: a process that has asked CUDA cannot fork.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [one.strip() for one in visible.split(",") if one.strip() and one.strip() != NO_GPU]
+    return [str(index) for index in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def slot_devices(slots: int | None, available: list[str]) -> list[str]:
+    """Return CUDA_VISIBLE_DEVICES for each slot: one GPU a slot where there are GPUs, none elsewhere.
+
+    Without a number there are as many slots as GPUs, or as cores. More slots than GPUs share them in turn.
+
+    >>> slot_devices(None, ["0", "1"]), slot_devices(3, ["0", "1"]), slot_devices(2, [])
+    (['0', '1'], ['0', '1', '0'], ['-1', '-1'])
+    """
+    if not available:
+        return [NO_GPU] * (slots or cores())
+    return [available[index % len(available)] for index in range(slots or len(available))]

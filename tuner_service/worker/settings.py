@@ -1,0 +1,34 @@
+"""What a worker is told when it starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+def new_worker_id() -> str:
+    """Return an id that no other worker has: the host, the process and a random part."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of one worker process."""
+
+    study: str  #: name of the study
+    studies: Path  #: folder in which the study file lies
+    devices: Sequence[str]  #: CUDA_VISIBLE_DEVICES of each slot
+    worker_id: str = field(default_factory=new_worker_id)
+    beat_s: float = 10.0  #: from one sign of life to the next
+    lease_s: float = 60.0  #: how long a trial is this worker's without one
+    idle_s: float = 1.0  #: pause of a slot that found nothing to do
+    wait_s: float = 60.0  #: how long to wait for the tables and the study to be made
+
+    @property
+    def slots(self) -> int:
+        """How many trials it trains at a time."""
+        return len(self.devices)

@@ -1,0 +1,150 @@
+"""The worker process: finds the study and its file, starts the slots, and ends as it is told to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from tuner_service.domain.study import StudyRecord
+from tuner_service.errors import (
+    CodeChangedError,
+    SchemaError,
+    StorageUnavailableError,
+    StudyFileError,
+    StudyNotFoundError,
+)
+from tuner_service.ledger.patience import patiently
+from tuner_service.storage.artifacts import Artifacts
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training import study_file
+from tuner_service.worker.lease import LeaseKeeper
+from tuner_service.worker.settings import WorkerSettings
+from tuner_service.worker.slot import Slot
+from tuner_service.worker.training_process import start_forkserver
+
+_log = logging.getLogger(__name__)
+
+#: Exit codes: the study has ended; interrupted, start me again; a configuration error, do not.
+DONE, INTERRUPTED, MISCONFIGURED = 0, 75, 78
+
+
+class Supervisor:
+    """One worker process. It imports no Keras and runs no user code: its children do."""
+
+    def __init__(self, storage: LedgerStorage, settings: WorkerSettings) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+
+    def run(self) -> int:
+        """Work until the study has ended or a signal comes, and return the exit code.
+
+        Raises:
+            TunerServiceError: If the study, its file or its artifacts are not what this worker was told; nothing was
+                claimed then.
+        """
+        self._listen_to_signals()
+        study = self._wait_for_study()
+        path, digest = find_study_file(study, self._settings.studies)
+        artifacts = Artifacts(study.artifacts, study.name)
+        artifacts.check_probe(study.probe)
+        _warn_if_root(self._settings)
+        start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
+        lease = LeaseKeeper(self._storage, study.study_id, self._settings)
+        patiently(lease.beat)
+        lease.start()
+        slots = [
+            Slot(self._storage, study, path, artifacts, lease, self._settings, device, digest, self._stopping)
+            for device in self._settings.devices
+        ]
+        threads = [
+            threading.Thread(target=self._guard, args=(slot,), name=f"slot-{index}") for index, slot in enumerate(slots)
+        ]
+        _log.info("worker %s: %d slots on %s", self._settings.worker_id, len(slots), study.name)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lease.stop()
+        if isinstance(self._failure, StorageUnavailableError):
+            _log.error("%s", self._failure)
+            return INTERRUPTED
+        if self._failure is not None:
+            raise self._failure
+        return INTERRUPTED if self._stopping.is_set() else DONE
+
+    def _guard(self, slot: Slot) -> None:
+        """Run a slot; where it fails, the others are stopped too and the failure is raised in the main thread."""
+        try:
+            slot.run()
+        except BaseException as error:
+            self._failure = error
+            self._stopping.set()
+
+    def _listen_to_signals(self) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
+            if self._stopping.is_set():
+                # Said twice: at once. The kernel ends the children with this process, and their leases run out.
+                os._exit(INTERRUPTED)
+            _log.warning("%s: handing back what is running; once more to stop at once", signal.Signals(number).name)
+            self._stopping.set()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+
+    def _wait_for_study(self) -> StudyRecord:
+        """Return the study, waiting for the coordinator's side to make the tables and it."""
+        deadline = time.monotonic() + self._settings.wait_s
+        said = False
+        while True:
+            try:
+                self._storage.check_tables()
+                return self._storage.study(self._settings.study)
+            except (SchemaError, StudyNotFoundError, StorageUnavailableError) as error:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopping.wait(min(1.0, left)):
+                    raise
+                if not said:
+                    _log.warning("%s (waiting up to %.0f s for it)", error, self._settings.wait_s)
+                    said = True
+
+
+def find_study_file(study: StudyRecord, folder: Path) -> tuple[Path, str]:
+    """Return the file in a folder whose code is the one that the study recorded, and its digest.
+
+    Raises:
+        CodeChangedError: If the folder has the file, with other code.
+        StudyFileError: If it has no such file.
+    """
+    if not folder.is_dir():
+        raise StudyFileError(f"the folder of study files {folder} does not exist; name it with --studies")
+    named = folder / study.code.file
+    candidates = [named, *sorted(path for path in folder.glob("*.py") if path != named)]
+    for path in candidates:
+        try:
+            if path.is_file() and study_file.digest(path) == study.code.digest:
+                return path, study.code.digest
+        except StudyFileError as error:
+            _log.info("%s", error)
+    if named.is_file():
+        raise CodeChangedError(
+            f"{named} is not the code with which the study {study.name!r} was created (digest "
+            f"{study.code.digest}). Put the recorded version there, or accept the new one with "
+            f"`tuner create {named} --accept-code`"
+        )
+    raise StudyFileError(f"no file in {folder} is the study {study.name!r} ({study.code.file}); name it with --studies")
+
+
+def _warn_if_root(settings: WorkerSettings) -> None:
+    if os.geteuid() == 0:
+        _log.warning(
+            "worker %s runs as root, so that the study's code could read its memory, and the storage's password in "
+            "it; run it as another user",
+            settings.worker_id,
+        )

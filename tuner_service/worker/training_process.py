@@ -1,0 +1,121 @@
+"""The child that trains one attempt, as its supervisor holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
+import os
+import shutil
+import signal
+import tempfile
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+from tuner_service.training import child, warm
+from tuner_service.training.assignment import Assignment
+from tuner_service.training.isolated import without_main_module
+from tuner_service.training.remote_trial import Answer, Ask
+
+_context: ForkServerContext = multiprocessing.get_context("forkserver")
+
+#: One thread for each slot: two small networks side by side beat one that is spread over two threads.
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def start_forkserver(study_file: Path, *, uses_gpus: bool) -> None:
+    """Start the process that the children are forked from; it loads Keras, the study and its data meanwhile.
+
+    It must be called from the main thread, before others are started, and with an environment without secrets: the
+    forkserver and its children inherit it.
+    """
+    os.environ[warm.STUDY_FILE] = str(study_file.resolve())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A child's memory belongs to it alone; TensorFlow's default takes the whole GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if not uses_gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        for name, value in _ONE_THREAD.items():
+            os.environ.setdefault(name, value)
+    _context.set_forkserver_preload([warm.__name__])
+    with without_main_module():
+        multiprocessing.forkserver.ensure_running()
+
+
+class TrainingProcess:
+    """A forked child, the pipe to it, and the folder that it writes to, which goes with it."""
+
+    def __init__(self, study_file: Path) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="tuner-trial-"))
+        self._connection, theirs = _context.Pipe()
+        self._process = _context.Process(target=child.main, args=(theirs, str(study_file), str(self.scratch)))
+        with without_main_module():
+            self._process.start()
+        theirs.close()
+        self._exit_code: int | None = None
+        self._ended = False
+
+    def wait(self, timeout_s: float) -> Ask | None:
+        """Return the child's next message, or ``None`` where it is silent for so long.
+
+        Raises:
+            EOFError: If it has died.
+        """
+        ready = multiprocessing.connection.wait([self._connection, self._process.sentinel], timeout_s)
+        if self._connection in ready:
+            try:
+                message: Ask = self._connection.recv()
+            except (EOFError, OSError):
+                raise EOFError from None
+            return message
+        if ready:
+            raise EOFError
+        return None
+
+    def assign(self, task: Assignment) -> None:
+        """Tell it what to train. A child that died in the meantime is noticed at the next ``wait``."""
+        with contextlib.suppress(OSError):
+            self._connection.send(task)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer its question. A child that died in the meantime is noticed at the next ``wait``."""
+        with contextlib.suppress(OSError):
+            self._connection.send(answer)
+
+    def remove_files(self) -> None:
+        """Remove its folder."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def end(self, patience_s: float = 0.0) -> int | None:
+        """End the child with all that it started, after waiting for it to end by itself, and return its exit code."""
+        if self._ended:
+            return self._exit_code
+        self._ended = True
+        self._process.join(patience_s)
+        self._exit_code = self._process.exitcode
+        if self._process.pid is not None:
+            # The whole group: also what the study's code has started. An empty group is no error.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+        self._process.join()
+        self._connection.close()
+        self._process.close()
+        return self._exit_code
+
+
+def describe_exit(exit_code: int | None) -> str:
+    """Return in words how a process ended."""
+    if exit_code is not None and exit_code < 0:
+        try:
+            return f"was killed by {signal.Signals(-exit_code).name}"
+        except ValueError:
+            return f"was killed by signal {-exit_code}"
+    return f"ended with exit code {exit_code}"
