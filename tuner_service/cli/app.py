@@ -1,0 +1,68 @@
+"""The command ``tuner``: its commands, and the one place where errors are printed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from tuner_service.cli import inspecting, running, steering
+from tuner_service.cli.output import err, out, print_error
+from tuner_service.errors import StudyFileError, TunerServiceError
+
+#: Exit codes: a mistake in what the user gave; the same for a worker, which must not be started again.
+MISTAKE, WORKER_MISTAKE = 2, 78
+
+app = typer.Typer(
+    name="tuner",
+    help="Tune Keras networks with Optuna, over as many workers as you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _panel, _commands in (
+    ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
+    ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
+    ("Take home", (inspecting.best, inspecting.export)),
+    ("Steer", (steering.pause, steering.resume, steering.stop, steering.extend, steering.delete, steering.doctor)),
+):
+    for _command in _commands:
+        app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+
+
+@app.callback()
+def _main(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if show_version:
+        print(version("tuner-service"))
+        raise typer.Exit
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("tuner_service").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command, and end the process with its exit code; errors raised on purpose are one line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments)
+    except TunerServiceError as error:
+        print_error(str(error))
+        if isinstance(error, StudyFileError) and error.details:
+            if "--traceback" in arguments:
+                err.print(error.details, markup=False)
+            elif "worker" not in arguments:
+                err.print("[dim]--traceback shows where in the study's code[/]")
+        sys.exit(WORKER_MISTAKE if arguments[:1] == ["worker"] else MISTAKE)
+    except BrokenPipeError:
+        # The reader of a pipe, head for instance, has seen enough.
+        out.quiet = True
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,312 @@
+"""Commands that look: list, status, trials, show, best, export."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tuner_service.cli import options as o
+from tuner_service.cli.output import duration, out, print_json, print_note, table, text
+from tuner_service.domain.outcome import RULES, State
+from tuner_service.domain.trial import Trial
+from tuner_service.errors import SchemaError, SpecError
+from tuner_service.results import export as exporting
+from tuner_service.results import trials as reading
+from tuner_service.results.model import ExportedModel, export_model
+from tuner_service.results.summary import Summary, summarize
+
+
+class SortBy(StrEnum):
+    """Orders of the list of trials."""
+
+    NUMBER = "number"
+    VALUE = "value"
+    SECONDS = "seconds"
+
+
+class ExportFormat(StrEnum):
+    """Formats of an export."""
+
+    JSON = "json"
+    YAML = "yaml"
+    CSV = "csv"
+    CSV_LONG = "csv-long"
+
+
+def list_(storage: o.Storage = None, json: o.Json = False) -> None:
+    """List the studies of the storage."""
+    ledger = o.connect(storage)
+    try:
+        summaries = [summarize(ledger, study.name) for study in ledger.studies()]
+    except SchemaError:
+        summaries = []
+    if json:
+        print_json("studies", [_summary_fields(one) for one in summaries])
+        return
+    if not summaries:
+        print_note("no studies yet; make one with `tuner create FILE` or `tuner run FILE`")
+        return
+    rows = [
+        (
+            one.study.name,
+            one.state,
+            f"{one.settled}/{one.study.budget}",
+            one.study.spec.metric,
+            None if one.best is None else one.best.value,
+            len(one.workers),
+        )
+        for one in summaries
+    ]
+    out.print(
+        table(("study", "state", "trials", "metric", "best", "workers"), rows, right=("trials", "best", "workers"))
+    )
+
+
+def status(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> None:
+    """Show where a study stands, and what failed in it."""
+    summary = summarize(o.connect(storage), study)
+    if json:
+        print_json("study", _summary_fields(summary))
+        return
+    for line in status_lines(summary):
+        out.print(line)
+    if summary.failures:
+        out.print()
+        rows = [
+            (
+                str(one.reason),
+                one.attempts,
+                one.configurations,
+                RULES[one.reason].meaning,
+                one.last_error or "-",
+                f"tuner show {study} {one.first}",
+            )
+            for one in summary.failures
+        ]
+        columns = ("reason", "attempts", "configurations", "means", "last error", "see")
+        out.print(table(columns, rows, right=("attempts", "configurations")))
+
+
+def status_lines(summary: Summary) -> list[str]:
+    """Return the state of a study in a few lines of markup."""
+    study, spec = summary.study, summary.study.spec
+    left = "" if study.ending is not None else f", about {duration(summary.seconds_left)} left"
+    if summary.seconds_left is None:
+        left = ""
+    lines = [
+        f"[bold]{escape(study.name)}[/]  {_coloured(summary.state)}{escape(_because(summary))}",
+        f"trials   {summary.settled} of {study.budget} settled: {summary.complete} complete, {summary.pruned} pruned, "
+        f"{summary.failed} failed; {summary.states.get(State.RUNNING, 0)} running, {summary.retries} retried{left}",
+        f"epochs   {summary.epochs_trained} trained, {summary.epochs_saved} saved by pruning",
+        f"workers  {len(summary.workers)} alive with {sum(worker.slots for worker in summary.workers)} slots",
+    ]
+    if summary.best is not None:
+        lines.append(
+            f"best     {escape(spec.metric)} [bold green]{text(summary.best.value)}[/] in trial {summary.best.number}"
+        )
+    return lines
+
+
+def trials(
+    study: o.Study,
+    storage: o.Storage = None,
+    state: Annotated[list[str] | None, typer.Option("--state", help="Only trials in this state.")] = None,
+    sort: Annotated[SortBy, typer.Option("--sort", help="The order; by value, the best first.")] = SortBy.NUMBER,
+    json: o.Json = False,
+) -> None:
+    """List the trials of a study with their parameters."""
+    wanted = {one.upper() for one in state or []}
+    unknown = sorted(wanted - set(State))
+    if unknown:
+        raise SpecError(f"--state knows {', '.join(one.lower() for one in State)}, got {unknown[0].lower()}")
+    ledger = o.connect(storage)
+    found = [one for one in reading.trials(ledger, study) if not wanted or one.attempt.state in wanted]
+    found.sort(key=_order(sort, maximize=ledger.study(study).spec.better == "maximize"))
+    if json:
+        print_json("trials", [exporting.trial_fields(one) for one in found])
+        return
+    params = list(dict.fromkeys(name for one in found for name in one.params))
+    rows = [
+        (
+            one.attempt.number,
+            one.attempt.configuration,
+            _coloured(str(one.attempt.reason or one.attempt.state).lower()),
+            one.attempt.value,
+            one.attempt.epoch,
+            duration(one.seconds),
+            *(one.params.get(name, "") for name in params),
+        )
+        for one in found
+    ]
+    numbers = ("trial", "configuration", "value", "epochs", "time")
+    out.print(table(("trial", "configuration", "outcome", "value", "epochs", "time", *params), rows, right=numbers))
+
+
+def show(
+    study: o.Study,
+    number: Annotated[int, typer.Argument(metavar="N", help="The trial's number.")],
+    storage: o.Storage = None,
+    json: o.Json = False,
+) -> None:
+    """Show one trial: parameters, learning curve, and why it failed."""
+    ledger = o.connect(storage)
+    record = ledger.study(study)
+    trial = reading.trial(ledger, study, number)
+    curve = reading.curve(record, number)
+    if json:
+        print_json("trial", {**exporting.trial_fields(trial), "curve": curve})
+        return
+    attempt = trial.attempt
+    out.print(
+        f"[bold]trial {attempt.number}[/] of {escape(study)}  "
+        f"{_coloured(str(attempt.reason or attempt.state).lower())}"
+        f"  (configuration {attempt.configuration}, attempt {attempt.attempt + 1})"
+    )
+    if attempt.value is not None:
+        where = "" if trial.best_epoch is None else f" in epoch {trial.best_epoch}"
+        out.print(f"{escape(record.spec.metric)} [bold]{text(attempt.value)}[/]{where}, {attempt.epoch} epochs trained")
+    out.print(f"worker {escape(text(attempt.owner))}, {duration(trial.seconds)}, code {escape(text(trial.code))}")
+    if trial.params:
+        out.print()
+        out.print(table(("parameter", "value"), list(trial.params.items())))
+    if curve:
+        epochs = max(len(values) for values in curve.values())
+        rows = [
+            (epoch + 1, *(values[epoch] if epoch < len(values) else None for values in curve.values()))
+            for epoch in _some(epochs)
+        ]
+        out.print()
+        out.print(table(("epoch", *curve), rows, right=("epoch", *curve)))
+    elif trial.reported:
+        out.print()
+        rows = [(step, value) for step, value in trial.reported.items()]
+        out.print(table(("step", record.spec.metric), rows, right=("step", record.spec.metric)))
+    if trial.failure is not None:
+        out.print()
+        where = f" on {trial.failure.host}" if trial.failure.host else ""
+        out.print(f"[bold red]{escape(trial.failure.type)}[/]{escape(where)}: {escape(trial.failure.message)}")
+        if trial.failure.traceback:
+            out.print(trial.failure.traceback.rstrip(), markup=False)
+
+
+def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> None:
+    """Show the best hyperparameters found so far."""
+    found = reading.best(o.connect(storage), study)
+    if json:
+        print_json("best", {**exporting.trial_fields(found.trial), "has_model": found.has_model})
+        return
+    attempt = found.trial.attempt
+    out.print(
+        f"{escape(found.study.spec.metric)} [bold green]{text(attempt.value)}[/] in trial {attempt.number}"
+        + ("" if found.trial.best_epoch is None else f", epoch {found.trial.best_epoch}")
+    )
+    out.print(table(("parameter", "value"), list(found.trial.params.items())))
+    if found.has_model:
+        print_note(f"its model: tuner export {study} --model DIR")
+
+
+def export(
+    study: o.Study,
+    storage: o.Storage = None,
+    form: Annotated[ExportFormat, typer.Option("--format", help="Of the trials.")] = ExportFormat.JSON,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trials there, not to the terminal.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="DIR", help="Write the best model there instead: best.keras.")
+    ] = None,
+    studies: o.Studies = o.DEFAULT_STUDIES,
+    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
+) -> None:
+    """Write the trials of a study, or its best model, to files."""
+    ledger = o.connect(storage)
+    if model is not None:
+        print_model(export_model(ledger, study, model, studies=studies))
+        return
+    content = exporting.export(ledger, study, form.value)
+    if output is None:
+        print(content, end="")
+        return
+    draft = output.with_name(output.name + ".draft")
+    try:
+        draft.write_text(content, encoding="utf-8")
+        draft.replace(output)
+    except OSError as error:
+        raise SpecError(f"{output} of --output cannot be written: {error.strerror}") from None
+    print_note(f"{study} written to {output}")
+
+
+def print_model(exported: ExportedModel) -> None:
+    """Print what an exported model is and does."""
+    spec, attempt = exported.best.study.spec, exported.best.trial.attempt
+    out.print(f"model      {escape(str(exported.path))}, trial {attempt.number}")
+    out.print(f"{escape(spec.metric)}  [bold green]{text(attempt.value)}[/], measured again in a fresh process")
+    for part, metrics in ((exported.part, exported.metrics), ("test", exported.test)):
+        if metrics is not None:
+            shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
+            out.print(f"{part:<10} {escape(shown)}")
+
+
+def _summary_fields(summary: Summary) -> dict[str, object]:
+    best = summary.best
+    return {
+        "name": summary.study.name,
+        "state": summary.state,
+        "ending_message": summary.study.ending_message,
+        "metric": summary.study.spec.metric,
+        "direction": summary.study.spec.better,
+        "budget": summary.study.budget,
+        "settled": summary.settled,
+        "complete": summary.complete,
+        "pruned": summary.pruned,
+        "failed": summary.failed,
+        "running": summary.states.get(State.RUNNING, 0),
+        "waiting": summary.states.get(State.WAITING, 0),
+        "retries": summary.retries,
+        "epochs_trained": summary.epochs_trained,
+        "epochs_saved": summary.epochs_saved,
+        "seconds_left": summary.seconds_left,
+        "best": None if best is None else {"trial": best.number, "value": best.value},
+        "workers": [dataclasses.asdict(worker) for worker in summary.workers],
+        "failures": [dataclasses.asdict(group) for group in summary.failures],
+    }
+
+
+def _order(sort: SortBy, *, maximize: bool) -> Callable[[Trial], tuple[bool, float]]:
+    def key(one: Trial) -> tuple[bool, float]:
+        match sort:
+            case SortBy.VALUE:
+                value = one.attempt.value
+                return value is None, 0.0 if value is None else -value if maximize else value
+            case SortBy.SECONDS:
+                return one.seconds is None, one.seconds or 0.0
+        return False, one.attempt.number
+
+    return key
+
+
+def _some(epochs: int, most: int = 40) -> list[int]:
+    """Return the epochs of a curve to print, the first and the last among them."""
+    step = max(1, -(-epochs // most))
+    return sorted({*range(0, epochs, step), epochs - 1})
+
+
+def _because(summary: Summary) -> str:
+    return f": {summary.study.ending_message}" if summary.study.ending_message else ""
+
+
+_COLOURS = {
+    "finished": "green", "complete": "green", "running": "cyan", "pruned": "yellow", "diverged": "yellow",
+    "infeasible": "yellow", "paused": "yellow", "stopping": "yellow", "stopped": "yellow", "waiting": "dim",
+    "waiting for workers": "yellow", "interrupted": "magenta",
+}  # fmt: skip
+
+
+def _coloured(word: str) -> str:
+    return f"[{_COLOURS.get(word, 'red')}]{word}[/]"

@@ -1,0 +1,73 @@
+"""Printing: tables for people, JSON for programs, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+#: Version of the JSON that listings print; raised when a field changes its meaning or goes away.
+JSON_VERSION = 1
+
+
+def print_json(kind: str, content: object) -> None:
+    """Print a listing for programs: ``{"version": 1, KIND: ...}``."""
+    print(json.dumps({"version": JSON_VERSION, kind: content}, indent=2, default=str))
+
+
+def print_error(message: str) -> None:
+    """Print what was wrong, to where errors go."""
+    err.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def print_note(message: str) -> None:
+    """Print what was done."""
+    out.print(escape(message))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> Table:
+    """Return a table; the columns named in ``right`` hold numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, str) and cell.startswith("[") else escape(text(cell)) for cell in row))
+    return made
+
+
+def text(value: Any) -> str:  # noqa: ANN401 - any cell
+    """Return a value as people read it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return str(value) if not math.isfinite(value) else f"{value:.5g}"
+    return str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span as people say it.
+
+    >>> duration(75), duration(3700), duration(None)
+    ('1m 15s', '1h 01m', '-')
+    """
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"

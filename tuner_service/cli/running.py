@@ -1,0 +1,185 @@
+"""Commands that run: run, create, worker, coordinator, watch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner_service import bootstrap
+from tuner_service.cli import live
+from tuner_service.cli import options as o
+from tuner_service.cli.inspecting import status_lines
+from tuner_service.cli.output import out, print_note, table
+from tuner_service.coordinator.local_workers import LocalWorkers
+from tuner_service.coordinator.loop import coordinate
+from tuner_service.coordinator.studies import create as create_study
+from tuner_service.domain.study import Ending
+from tuner_service.results import trials as reading
+from tuner_service.results.summary import Summary, summarize
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.worker.machine import cores, gpus, slot_devices
+from tuner_service.worker.settings import WorkerSettings, new_worker_id
+
+#: Exit code of a command that was interrupted and may be started again.
+INTERRUPTED = 75
+
+#: Beats of local workers are cheap, and what they show is looked at: shorter than on a cluster.
+_LOCAL_BEAT_S, _LOCAL_LEASE_S = 1.0, 20.0
+
+Slots = Annotated[
+    int | None,
+    typer.Option("--slots", min=1, help="Trials at a time in a worker; by default one a GPU, or one a core."),
+]
+
+
+def create(
+    file: o.StudyFile,
+    storage: o.Storage = None,
+    set_: o.Set = None,
+    config: o.Config = None,
+    artifacts: o.ArtifactsUrl = None,
+    accept_code: o.AcceptCode = False,
+    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
+) -> None:
+    """Make a study of a study file, or continue the one of that name."""
+    created = create_study(
+        o.connect(storage),
+        file,
+        changes=o.changes(config, set_),
+        artifacts=bootstrap.artifacts_url(artifacts),
+        accept_code=accept_code,
+    )
+    print_note(f"{created.study.name}: {created.note}; its workers: tuner worker {created.study.name}")
+
+
+def run(
+    file: o.StudyFile,
+    storage: o.Storage = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes on this machine.")] = 1,
+    slots: Slots = None,
+    set_: o.Set = None,
+    config: o.Config = None,
+    artifacts: o.ArtifactsUrl = None,
+    accept_code: o.AcceptCode = False,
+    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
+) -> None:
+    """Create a study, work on it with local workers, and show the best. Started again, it continues."""
+    url = bootstrap.storage_url(storage)
+    ledger = o.connect(storage)
+    with out.status(f"looking at {file}") if out.is_terminal else contextlib.nullcontext():
+        created = create_study(
+            ledger,
+            file,
+            changes=o.changes(config, set_),
+            artifacts=bootstrap.artifacts_url(artifacts),
+            accept_code=accept_code,
+        )
+    name = created.study.name
+    print_note(f"{name}: {created.note}, {created.study.budget} trials, in {url}")
+    if created.study.ending is None:
+        slots = slots or max(1, (len(gpus(os.environ)) or cores()) // workers)
+        command = ["worker", name, "--studies", str(file.resolve().parent), "--slots", str(slots)]
+        command += ["--beat", str(_LOCAL_BEAT_S), "--lease", str(_LOCAL_LEASE_S)]
+        local = LocalWorkers(
+            ledger, command, workers=workers, secret_url=url.secret_text, log=Path(f"{name}.workers.log")
+        )
+        if not _follow(ledger, local, name):
+            print_note("interrupted: what was running is handed back; the same command continues")
+            sys.exit(INTERRUPTED)
+    summary = summarize(ledger, name)
+    for line in status_lines(summary):
+        out.print(line)
+    if summary.best is not None:
+        found = reading.best(ledger, name)
+        out.print()
+        out.print(table(("best hyperparameters", ""), list(found.trial.params.items())))
+        if found.has_model:
+            print_note(f"\nits model: tuner export {name} --model DIR --studies {file.parent}")
+    if summary.study.ending is Ending.FAILED:
+        sys.exit(1)
+
+
+def _follow(ledger: LedgerStorage, local: LocalWorkers, name: str) -> bool:
+    """Show a study until it has ended, and return whether it has: False means that a signal came."""
+
+    def look() -> Summary:
+        local.look_after()
+        return summarize(ledger, name)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        live.follow(look, lambda summary: summary.study.ending is not None)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        # A second Ctrl-C must not leave the workers behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        local.end(patience_s=15.0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return True
+
+
+def worker(
+    study: o.Study,
+    storage: o.Storage = None,
+    studies: o.Studies = o.DEFAULT_STUDIES,
+    slots: Slots = None,
+    worker_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The worker's id; by default host, process, a random part.")
+    ] = None,
+    beat: Annotated[float, typer.Option("--beat", min=0.1, help="Seconds from one sign of life to the next.")] = 10.0,
+    lease: Annotated[
+        float, typer.Option("--lease", min=0.5, help="Seconds without one after which its trials are given away.")
+    ] = 60.0,
+    wait: Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the study to be created.")] = 60.0,
+) -> None:
+    """Train trials of a study until it has ended. Exit codes: 0 ended, 75 interrupted, 78 configuration error."""
+    from tuner_service.worker.supervisor import Supervisor
+
+    settings = WorkerSettings(
+        study=study,
+        studies=studies,
+        devices=slot_devices(slots, gpus(os.environ)),
+        worker_id=worker_id or new_worker_id(),
+        beat_s=beat,
+        lease_s=lease,
+        wait_s=wait,
+    )
+    sys.exit(Supervisor(o.connect(storage), settings).run())
+
+
+def coordinator(
+    storage: o.Storage = None,
+    period: Annotated[float, typer.Option("--period", min=0.1, help="Seconds from one look to the next.")] = 5.0,
+) -> None:
+    """Keep all studies going: collect what fell behind, end what is done. Optional: workers do so too."""
+    ledger = o.connect(storage)
+    ledger.create_tables()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    print_note(f"coordinating the studies of {bootstrap.storage_url(storage)}")
+    coordinate(ledger, stopping, period_s=period)
+
+
+def watch(
+    study: o.Study,
+    storage: o.Storage = None,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds from one look to the next.")] = 1.0,
+) -> None:
+    """Follow a study live until it has ended; Ctrl-C only stops watching."""
+    ledger = o.connect(storage)
+    try:
+        live.follow(lambda: summarize(ledger, study), lambda summary: summary.study.ending is not None, every_s=every)
+    except KeyboardInterrupt:
+        out.print()

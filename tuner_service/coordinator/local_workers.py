@@ -1,0 +1,114 @@
+"""Worker processes on this machine, for ``tuner run``: started, watched, started again, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner_service.errors import TunerServiceError
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.parent import die_with_parent
+
+#: Deaths of one worker, without a configuration error, after which it is not started again.
+_MAX_DEATHS = 5
+_MISCONFIGURED = 78
+
+
+class WorkerFailedError(TunerServiceError):
+    """A worker cannot work, and starting it again would not help."""
+
+
+@dataclass
+class _Worker:
+    worker_id: str
+    process: subprocess.Popen[bytes]
+    deaths: int = 0
+
+
+class LocalWorkers:
+    """The workers of one ``tuner run``. They end with it, whatever ends it.
+
+    Args:
+        storage: To hand back at once what a worker held that died.
+        command: Arguments of ``tuner`` that start a worker, without its id.
+        secret_url: The storage's URL, handed over in the environment, which each worker scrubs.
+        log: File that their messages go to.
+    """
+
+    def __init__(
+        self, storage: LedgerStorage, command: Sequence[str], *, workers: int, secret_url: str, log: Path
+    ) -> None:
+        self._storage = storage
+        self._command = [sys.executable, "-m", "tuner_service", *command]
+        self._environment = {**os.environ, "TUNER_STORAGE": secret_url}
+        self._log = log
+        self._workers = [self._start(f"local-{os.getpid()}-{index}-0") for index in range(workers)]
+
+    def look_after(self) -> bool:
+        """Start again what has died, and return whether any worker still works.
+
+        Raises:
+            WorkerFailedError: If a worker says that it is not configured right, or dies again and again.
+        """
+        for index, worker in enumerate(self._workers):
+            code = worker.process.poll()
+            if code in (None, 0):
+                continue
+            # It is known to be dead, so nobody has to wait for its leases.
+            self._storage.release(worker.worker_id)
+            if code == _MISCONFIGURED or worker.deaths + 1 >= _MAX_DEATHS:
+                raise WorkerFailedError(f"a worker ended with exit code {code}; {self._last_words()}")
+            again = self._start(f"local-{os.getpid()}-{index}-{worker.deaths + 1}")
+            again.deaths = worker.deaths + 1
+            self._workers[index] = again
+        return any(worker.process.poll() is None for worker in self._workers)
+
+    def end(self, patience_s: float) -> None:
+        """Let the workers hand back what they run, and end those that take longer."""
+        self._signal(signal.SIGTERM)
+        deadline = time.monotonic() + patience_s
+        for worker in self._workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(deadline - time.monotonic(), 0.1))
+        self._signal(signal.SIGKILL)
+        for worker in self._workers:
+            worker.process.wait()
+            if worker.process.returncode not in (0, 75):
+                self._storage.release(worker.worker_id)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes' ids."""
+        return [worker.process.pid for worker in self._workers]
+
+    def _start(self, worker_id: str) -> _Worker:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [*self._command, "--id", worker_id],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C reaches this process alone, which then ends them in order.
+                start_new_session=True,
+                preexec_fn=functools.partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - no threads run yet
+            )
+        return _Worker(worker_id, process)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return f"it said: {said} (the whole log: {self._log})"

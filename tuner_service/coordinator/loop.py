@@ -1,0 +1,31 @@
+"""The coordinator process: reconciles all studies, again and again. Studies go on without it, workers do the same."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from tuner_service.errors import StorageError, StudyNotFoundError
+from tuner_service.ledger.reconcile import reconcile
+from tuner_service.storage.ledger_storage import LedgerStorage
+
+_log = logging.getLogger(__name__)
+
+
+def coordinate(storage: LedgerStorage, stopping: threading.Event, *, period_s: float) -> None:
+    """Reconcile every study each ``period_s`` seconds until told to stop; a storage that is away is waited for."""
+    while not stopping.is_set():
+        try:
+            for study in storage.studies():
+                if study.ending is None:
+                    _reconcile(storage, study.name)
+        except StorageError as error:
+            _log.warning("%s; trying again", error)
+        stopping.wait(period_s)
+
+
+def _reconcile(storage: LedgerStorage, name: str) -> None:
+    try:
+        reconcile(storage, name)
+    except StudyNotFoundError:
+        _log.info("study %s was deleted", name)

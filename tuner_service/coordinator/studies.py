@@ -1,0 +1,142 @@
+"""Making a study of a study file, or continuing the one that is there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner_service.domain.spec import differences
+from tuner_service.domain.study import CodeRecord, Ending, NewStudy, StudyRecord
+from tuner_service.errors import CodeChangedError, SchemaError, StudyExistsError, StudyNotFoundError
+from tuner_service.ledger.reconcile import reconcile
+from tuner_service.search.space import merge
+from tuner_service.storage.artifacts import Artifacts
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training import isolated, study_file
+from tuner_service.training.inspection import Inspection, inspect
+
+DEFAULT_ARTIFACTS = "tuner-artifacts"
+
+
+@dataclass(frozen=True)
+class Created:
+    """A study that is ready for workers, and what was done to make it so."""
+
+    study: StudyRecord
+    note: str  #: in words: created, continued, extended
+
+
+def create(
+    storage: LedgerStorage,
+    path: Path,
+    *,
+    changes: Sequence[Mapping[str, object]] = (),
+    artifacts: str | None = None,
+    accept_code: bool = False,
+) -> Created:
+    """Make a study of a study file, or continue the study of that name; its first rows wait then.
+
+    Args:
+        storage: Where it is recorded; tables are made where they are missing.
+        path: The study file. Its code runs in a child process only.
+        changes: Fields that replace those of its specification, later ones last.
+        artifacts: A folder or fsspec URL for curves and models; ``./tuner-artifacts`` without one.
+        accept_code: Let a study go on with code that has changed since it was created.
+
+    Raises:
+        SpecError: If the specification is not valid.
+        StudyFileError: If the file cannot be used.
+        StudyExistsError: If the study of that name means something else; nothing is changed.
+        CodeChangedError: If the study of that name was created with other code; nothing is changed.
+    """
+    digest = study_file.digest(path)
+    # Before Keras is imported: a storage that cannot be reached is told at once.
+    has_tables = _has_tables(storage)
+    inspection = isolated.call(inspect, path.resolve(), list(changes))
+    if not has_tables:
+        storage.create_tables()
+    created = _continue(storage, path, inspection, digest, accept_code=accept_code)
+    if created is None:
+        created = _create(storage, path, inspection, digest, artifacts or DEFAULT_ARTIFACTS)
+    return Created(reconcile(storage, created.study.name), created.note)
+
+
+def extend(storage: LedgerStorage, name: str, trials: int) -> StudyRecord:
+    """Enlarge a study's budget to this many configurations.
+
+    Raises:
+        StudyExistsError: If it has as many already.
+    """
+    study = storage.study(name)
+    if trials <= study.budget:
+        raise StudyExistsError(
+            f"study {name!r} has a budget of {study.budget} trials; --trials must be larger to extend it, got {trials}"
+        )
+    storage.extend_study(study.study_id, trials)
+    return reconcile(storage, name)
+
+
+def _create(storage: LedgerStorage, path: Path, inspection: Inspection, digest: str, artifacts: str) -> Created:
+    spec = inspection.spec
+    if "://" not in artifacts:
+        artifacts = str(Path(artifacts).expanduser().resolve())
+    probe = secrets.token_hex(16)
+    space: dict[str, str] = {}
+    for drawn in inspection.draws:
+        space = merge(space, drawn)
+    # The files first: a study that is recorded is one whose artifacts can be written.
+    Artifacts(artifacts, spec.name).leave_probe(probe)
+    code = CodeRecord(path.name, digest)
+    new = NewStudy(spec, code, inspection.kind, artifacts, probe, space, inspection.versions)
+    study = storage.create_study(new)
+    return Created(study, f"created, {len(space)} parameters found" if space else "created")
+
+
+def _continue(
+    storage: LedgerStorage, path: Path, inspection: Inspection, digest: str, *, accept_code: bool
+) -> Created | None:
+    spec = inspection.spec
+    try:
+        study = storage.study(spec.name)
+    except StudyNotFoundError:
+        return None
+    changed = differences(study.spec, spec)
+    if changed:
+        raise StudyExistsError(
+            f"study {spec.name!r} exists, and another specification would change what its trials mean: "
+            f"{'; '.join(changed)}. Undo the change, or create a study of another name"
+        )
+    if spec.trials < study.budget and spec.trials != study.spec.trials:
+        raise StudyExistsError(
+            f"study {spec.name!r} has a budget of {study.budget} trials, which cannot shrink to {spec.trials}; "
+            "use `tuner stop` to end it early"
+        )
+    note = "continued"
+    if digest != study.code.digest:
+        if not accept_code:
+            raise CodeChangedError(
+                f"the code of {path} has changed since study {spec.name!r} was created (digest {study.code.digest}, "
+                f"now {digest}), so that its trials would not be comparable. Undo the change, create a study of "
+                "another name, or let it go on with --accept-code"
+            )
+        accepted = (*study.code.accepted, study.code.digest)
+        storage.accept_code(study.study_id, CodeRecord(path.name, digest, accepted))
+        note = "continued with other code"
+    if spec.trials > study.budget:
+        storage.extend_study(study.study_id, spec.trials)
+        note += f", extended from {study.budget} to {spec.trials} trials"
+    elif study.ending is Ending.FINISHED:
+        note = "is finished already"
+    return Created(study, note)
+
+
+def _has_tables(storage: LedgerStorage) -> bool:
+    try:
+        storage.check_tables()
+    except SchemaError as error:
+        if "of version" in str(error):
+            raise
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What a study found: its state, its best trial and model, its export."""

@@ -1,0 +1,75 @@
+"""What is wrong with this machine and this storage, looked at without changing either."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from tuner_service.errors import SchemaError, TunerServiceError
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.worker.machine import cores, gpus
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    found: str
+    good: bool | None  #: None: worth knowing, neither right nor wrong
+
+
+def examine(connect: Callable[[], LedgerStorage]) -> list[Finding]:
+    """Return what was found, the machine first."""
+    return [*_packages(), *_machine(), *_storage(connect)]
+
+
+def _packages() -> list[Finding]:
+    findings = [Finding("python", platform.python_version(), good=True)]
+    for package in ("tuner-service", "optuna", "keras", "tensorflow"):
+        try:
+            findings.append(Finding(package, version(package), good=True))
+        except PackageNotFoundError:
+            findings.append(Finding(package, "not installed; pip install tuner-service", good=False))
+    return findings
+
+
+def _machine() -> list[Finding]:
+    devices = gpus(os.environ)
+    free = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
+    findings = [
+        Finding("cores", str(cores()), good=True),
+        Finding("GPUs", ", ".join(devices) or "none: trials train on the cores, one thread a slot", good=True),
+        Finding("free space for trials", f"{free:.1f} GiB in {tempfile.gettempdir()}", good=free > 1),
+    ]
+    if platform.system() != "Linux":
+        findings.append(Finding("system", f"{platform.system()}: only Linux is supported", good=False))
+    if os.geteuid() == 0:
+        found = "root: a study's code could read a worker's memory, with the storage's password in it"
+        findings.append(Finding("user", found, good=None))
+    return findings
+
+
+def _storage(connect: Callable[[], LedgerStorage]) -> list[Finding]:
+    try:
+        ledger = connect()
+    except TunerServiceError as error:
+        return [Finding("storage", str(error), good=False)]
+    try:
+        ledger.check_tables()
+        studies = ledger.studies()
+        now = ledger.now()
+        alive = [one for study in studies for one in ledger.workers(study.study_id) if one.alive(now)]
+        found = f"{len(studies)} studies, {len(alive)} workers alive"
+        return [Finding("storage", found, good=True)]
+    except SchemaError as error:
+        return [Finding("storage", str(error), good=None)]
+    except TunerServiceError as error:
+        return [Finding("storage", str(error), good=False)]
+    finally:
+        ledger.close()
