@@ -1,0 +1,78 @@
+"""The environment of every test, and the storages that tests run on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import PostgresServer, RedisServer
+
+# Before anything is imported or started: no setting of whoever runs the tests reaches them or their children.
+for _name in [name for name in os.environ if name.startswith(("TUNER_", "PG"))]:
+    del os.environ[_name]
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+# A run that is terminated stops its servers, as one that is interrupted does.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Provide the PostgreSQL server that tests share; one that stops servers starts its own."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Provide the Redis server that tests share."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Provide the URL of an SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'tuner.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """Provide the URL of an empty PostgreSQL database."""
+    name = f"test_{next(_numbers)}"
+    postgres_server.create_database(name)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Provide the URL of an empty Redis database, another one than the test before had."""
+    number = next(_numbers) % 16
+    redis_server.flush(number)
+    return redis_server.url(number)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sql_url(request: pytest.FixtureRequest) -> str:
+    """Provide the URL of an empty SQL storage, of each kind in turn."""
+    return _url(request)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+def storage_url(request: pytest.FixtureRequest) -> str:
+    """Provide the URL of an empty storage, of each kind in turn."""
+    return _url(request)
+
+
+def _url(request: pytest.FixtureRequest) -> str:
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "redis": "redis_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url

