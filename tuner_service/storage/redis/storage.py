@@ -1,0 +1,388 @@
+"""The ledger's storage on Redis."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+import optuna
+import redis
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason
+from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
+from tuner_service.domain.trial import Trial
+from tuner_service.domain.worker import Progress, WorkerInfo
+from tuner_service.errors import SchemaError, StudyExistsError, StudyNotFoundError, TrialLostError
+from tuner_service.storage.ledger_storage import Claim, Heard
+from tuner_service.storage.redis import rows
+from tuner_service.storage.redis.journal import RedisJournal, unavailable
+from tuner_service.storage.tables import SCHEMA_VERSION
+from tuner_service.storage.url import StorageUrl
+
+_SCHEMA = "tuner:schema"
+_NAMES = "tuner:studies"  # hash: name to study id
+
+_TIMEOUT_S = 30
+
+
+def _study_key(study_id: int) -> str:
+    return f"tuner:study:{study_id}"
+
+
+def _lease_key(trial_id: int) -> str:
+    return f"tuner:lease:{trial_id}"
+
+
+def _progress_key(study_id: int) -> str:
+    return f"tuner:progress:{study_id}"
+
+
+def _workers_key(study_id: int) -> str:
+    return f"tuner:workers:{study_id}"
+
+
+class RedisLedgerStorage:
+    """See ``LedgerStorage``. A state changes by one entry of the journal; what is said about it comes before."""
+
+    def __init__(self, url: StorageUrl) -> None:
+        self._url = url
+        self._client = redis.Redis.from_url(
+            url.secret_text, socket_timeout=_TIMEOUT_S, socket_connect_timeout=10, health_check_interval=30
+        )
+        self._journal: optuna.storages.JournalStorage | None = None
+
+    def create_tables(self) -> None:
+        with unavailable(self._url):
+            self._client.setnx(_SCHEMA, SCHEMA_VERSION)
+        self.check_tables()
+
+    def check_tables(self) -> None:
+        with unavailable(self._url):
+            version = cast(bytes | None, self._client.get(_SCHEMA))
+        if version is None:
+            raise SchemaError(f"the storage {self._url} holds nothing yet; `tuner create` or `tuner run` begins it")
+        if int(version) != SCHEMA_VERSION:
+            raise SchemaError(
+                f"the storage {self._url} is of version {int(version)}, this program works with version "
+                f"{SCHEMA_VERSION}; use the program that made it, or another database"
+            )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def now(self) -> float:
+        with unavailable(self._url):
+            seconds, microseconds = self._client.time()
+        return seconds + microseconds / 1e6
+
+    def optuna_storage(self) -> optuna.storages.JournalStorage:
+        if self._journal is None:
+            self._journal = optuna.storages.JournalStorage(RedisJournal(self._client, self._url))
+        return self._journal
+
+    # --- studies ---
+
+    def create_study(self, new: NewStudy) -> StudyRecord:
+        name, storage = new.spec.name, self.optuna_storage()
+        direction = StudyDirection[new.spec.better.upper()]
+        try:
+            study_id = storage.create_new_study([direction], name)
+            storage.set_study_system_attr(study_id, "study:metric_names", [new.spec.metric])
+        except DuplicatedStudyError:
+            # Somebody else's, or one whose creation was cut off before it was recorded below.
+            study_id = storage.get_study_id_from_name(name)
+        record = StudyRecord(
+            study_id=study_id,
+            name=name,
+            spec=new.spec,
+            budget=new.spec.trials,
+            code=new.code,
+            kind=new.kind,
+            artifacts=new.artifacts,
+            probe=new.probe,
+            space=dict(new.space),
+            versions=dict(new.versions),
+            created_at=self.now(),
+        )
+        with unavailable(self._url):
+            if not self._client.setnx(_study_key(study_id), rows.study_to_json(record)):
+                raise StudyExistsError(f"a study {name!r} exists already")
+            self._client.hset(_NAMES, name, str(study_id))
+        return record
+
+    def study(self, name: str) -> StudyRecord:
+        with unavailable(self._url):
+            study_id = cast(bytes | None, self._client.hget(_NAMES, name))
+            text = None if study_id is None else cast(bytes | None, self._client.get(_study_key(int(study_id))))
+            if text is None:
+                names = cast(list[bytes], self._client.hkeys(_NAMES))
+                raise StudyNotFoundError.for_name(name, (one.decode() for one in names))
+        return rows.study_from_json(text)
+
+    def studies(self) -> list[StudyRecord]:
+        with unavailable(self._url):
+            ids = sorted(int(one) for one in cast(list[bytes], self._client.hvals(_NAMES)))
+            texts = cast(list[bytes | None], self._client.mget([_study_key(one) for one in ids])) if ids else []
+        return [rows.study_from_json(text) for text in texts if text is not None]
+
+    def extend_study(self, study_id: int, budget: int) -> None:
+        def extended(study: StudyRecord) -> StudyRecord:
+            if budget <= study.budget:
+                return study
+            return self._reopened(dataclasses.replace(study, budget=budget), Ending.FINISHED)
+
+        self._change(study_id, extended)
+
+    def accept_code(self, study_id: int, code: CodeRecord) -> None:
+        self._change(study_id, lambda study: dataclasses.replace(study, code=code))
+
+    def set_control(self, study_id: int, control: Control) -> None:
+        def steered(study: StudyRecord) -> StudyRecord:
+            study = dataclasses.replace(study, control=control)
+            return self._reopened(study, Ending.STOPPED, Ending.FAILED) if control is Control.RUN else study
+
+        self._change(study_id, steered)
+
+    def end_study(self, study_id: int, ending: Ending, message: str = "") -> bool:
+        now = self.now()
+
+        def ended(study: StudyRecord) -> StudyRecord:
+            if study.ending is not None:
+                return study
+            return dataclasses.replace(study, ending=ending, ending_message=message, ended_at=now)
+
+        return self._change(study_id, ended)
+
+    def delete_study(self, study_id: int) -> None:
+        trials = self._trials(study_id)
+        with unavailable(self._url):
+            text = cast(bytes | None, self._client.get(_study_key(study_id)))
+            if text is not None:
+                self._client.hdel(_NAMES, rows.study_from_json(text).name)
+            rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
+            leases = [_lease_key(one._trial_id) for one in trials]
+            keys = [_study_key(study_id), _progress_key(study_id), _workers_key(study_id), *rungs, *leases]
+            self._client.delete(*keys)
+        self.optuna_storage().delete_study(study_id)
+
+    def _change(self, study_id: int, change: Callable[[StudyRecord], StudyRecord]) -> bool:
+        """Change a record, again where somebody else changed it meanwhile, and return whether anything changed."""
+        key = _study_key(study_id)
+
+        changed = False
+
+        def transaction(pipe: redis.client.Pipeline) -> None:
+            nonlocal changed
+            text = cast(bytes | None, pipe.get(key))
+            old = None if text is None else rows.study_from_json(text)
+            new = None if old is None else change(old)
+            changed = new is not None and new != old
+            pipe.multi()
+            if new is not None and changed:
+                pipe.set(key, rows.study_to_json(new))
+
+        with unavailable(self._url):
+            self._client.transaction(transaction, key)
+        return changed
+
+    def _reopened(self, study: StudyRecord, *endings: Ending) -> StudyRecord:
+        if study.ending not in endings:
+            return study
+        return dataclasses.replace(study, ending=None, ending_message="", ended_at=None, resumed_at=self.now())
+
+    # --- attempts ---
+
+    def attempts(self, study_id: int) -> list[Attempt]:
+        return self._attempts(study_id, self._trials(study_id))
+
+    def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
+        inserted = 0
+        by_id = {one._trial_id: one for one in self._trials(study_id)} if new else {}
+        there = rows.first_rows(list(by_id.values()))
+        for one in new:
+            if (one.configuration, one.attempt) in there:
+                continue
+            params = {} if one.params_of is None else rows.given_params(by_id[one.params_of])
+            trial_id = self.optuna_storage().create_new_trial(study_id, rows.waiting_trial(one, params))
+            first = rows.first_rows(self._trials(study_id))
+            if first[one.configuration, one.attempt] == trial_id:
+                inserted += 1
+            else:
+                # Another reconciler was faster; its row stands before this one in everybody's journal.
+                self.withdraw([trial_id])
+        return inserted
+
+    def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
+        with unavailable(self._url):
+            text = cast(bytes | None, self._client.get(_study_key(study_id)))
+        study = None if text is None else rows.study_from_json(text)
+        if study is None or study.control is not Control.RUN or study.ending is not None:
+            return None
+        trials = self._trials(study_id)
+        first = rows.first_rows(trials)
+        waiting = [one for one in trials if one.state is TrialState.WAITING and rows.is_ours(one)]
+        for trial in sorted(waiting, key=lambda one: (rows.key_of(one)[1] == 0, rows.key_of(one))):
+            if first[rows.key_of(trial)] != trial._trial_id:
+                self.withdraw([trial._trial_id])
+            elif self._take(trial, worker_id, lease_s):
+                now = self.now()
+                claim: dict[str, Any] = {"owner": worker_id, "claimed_at": now, "code": code}
+                self.optuna_storage().set_trial_system_attr(trial._trial_id, rows.CLAIM, claim)
+                configuration, attempt = rows.key_of(trial)
+                params = rows.given_params(trial)
+                return Claim(trial._trial_id, trial.number, configuration, attempt, now, params)
+        return None
+
+    def _take(self, trial: FrozenTrial, worker_id: str, lease_s: float) -> bool:
+        """Set the lease, then the state: a row that runs without a lease would be judged at once."""
+        with unavailable(self._url):
+            key = _lease_key(trial._trial_id)
+            if not self._client.set(key, worker_id, nx=True, px=max(round(lease_s * 1000), 1)):
+                return False
+            try:
+                if self.optuna_storage().set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                    return True
+            except UpdateFinishedTrialError:
+                pass
+            self._client.delete(key)
+        return False
+
+    def record_rung(
+        self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float
+    ) -> Mapping[int, float]:
+        key = f"tuner:rung:{study_id}:{bracket}:{epoch}"
+        with unavailable(self._url):
+            self._client.hsetnx(key, str(configuration), repr(value))
+            there = cast(dict[bytes, bytes], self._client.hgetall(key))
+        return {int(one): float(text) for one, text in there.items()}
+
+    def settle(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
+        trial = self._trial(trial_id)
+        number = "(deleted)" if trial is None else trial.number
+        owner = None if trial is None else trial.system_attrs.get(rows.CLAIM, {}).get("owner")
+        if trial is not None and trial.state.is_finished() and owner == worker_id:
+            said = trial.system_attrs.get(rows.OUTCOME, {}).get("reason")
+            if said == outcome.reason and RULES[outcome.reason].state == trial.state.name:
+                return
+        if trial is None or owner != worker_id or not self._end(trial, outcome):
+            raise TrialLostError(f"trial {number} is not {worker_id}'s any more")
+
+    def expire(self, trial_id: int, reason: Reason) -> bool:
+        trial = self._trial(trial_id)
+        with unavailable(self._url):
+            leased = bool(self._client.exists(_lease_key(trial_id)))
+        if trial is None or leased:
+            return False
+        owner = trial.system_attrs.get(rows.CLAIM, {}).get("owner")
+        failure = Failure("WorkerLost", f"worker {owner}: {RULES[reason].meaning}")
+        return self._end(trial, Outcome(reason, failure=failure))
+
+    def withdraw(self, trial_ids: Collection[int]) -> int:
+        withdrawn = 0
+        for trial_id in trial_ids:
+            trial = self._trial(trial_id)
+            if trial is not None and trial.state is TrialState.WAITING:
+                withdrawn += self._end(trial, Outcome(Reason.WITHDRAWN), waiting=True)
+        return withdrawn
+
+    def _end(self, trial: FrozenTrial, outcome: Outcome, *, waiting: bool = False) -> bool:
+        if trial.state is not (TrialState.WAITING if waiting else TrialState.RUNNING):
+            return False
+        storage, trial_id = self.optuna_storage(), trial._trial_id
+        value = rows.finite(outcome.value)
+        try:
+            for key, attribute in {"reason": str(outcome.reason), **outcome.attributes}.items():
+                storage.set_trial_user_attr(trial_id, key, attribute)
+            storage.set_trial_system_attr(trial_id, rows.OUTCOME, rows.outcome_attribute(outcome, self.now()))
+            values = None if value is None else [value]
+            storage.set_trial_state_values(trial_id, TrialState[outcome.state], values)
+        except (UpdateFinishedTrialError, KeyError):
+            return False
+        with unavailable(self._url):
+            self._client.delete(_lease_key(trial_id))
+        return True
+
+    # --- workers ---
+
+    def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
+        now = self.now()
+        with unavailable(self._url):
+            text = cast(bytes | None, self._client.get(_study_key(worker.study_id)))
+            if text is None:
+                return Heard(frozenset(), Control.STOP, ended=True)
+            key = _workers_key(worker.study_id)
+            known = cast(bytes | None, self._client.hget(key, worker.worker_id))
+            started_at = now if known is None else json.loads(known)["started_at"]
+            announced = dataclasses.replace(worker, started_at=started_at, beat_at=now)
+            self._client.hset(key, worker.worker_id, json.dumps(dataclasses.asdict(announced)))
+            held = self._held(worker.study_id, worker.worker_id)
+            for trial_id in held:
+                self._client.set(_lease_key(trial_id), worker.worker_id, px=max(round(worker.lease_s * 1000), 1))
+            for one in progress:
+                if one.trial_id in held:
+                    fields = {"epoch": one.epoch, "value": rows.finite(one.value)}
+                    self._client.hset(_progress_key(worker.study_id), str(one.trial_id), json.dumps(fields))
+        study = rows.study_from_json(text)
+        return Heard(held, study.control, ended=study.ending is not None)
+
+    def release(self, worker_id: str) -> None:
+        for study in self.studies():
+            held = self._held(study.study_id, worker_id)
+            with unavailable(self._url):
+                if held:
+                    self._client.delete(*[_lease_key(trial_id) for trial_id in held])
+                key = _workers_key(study.study_id)
+                known = cast(bytes | None, self._client.hget(key, worker_id))
+                if known is not None:
+                    self._client.hset(key, worker_id, json.dumps({**json.loads(known), "stopped": True}))
+
+    def workers(self, study_id: int) -> list[WorkerInfo]:
+        with unavailable(self._url):
+            texts = cast(list[bytes], self._client.hvals(_workers_key(study_id)))
+        return sorted((WorkerInfo(**json.loads(text)) for text in texts), key=lambda one: one.started_at)
+
+    def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
+        trials = [one for one in self._trials(study_id) if numbers is None or one.number in numbers]
+        attempts = self._attempts(study_id, trials)
+        ours = [one for one in trials if rows.is_ours(one)]
+        return [rows.to_trial(trial, one, curves=curves) for trial, one in zip(ours, attempts, strict=True)]
+
+    def _held(self, study_id: int, worker_id: str) -> frozenset[int]:
+        running = [one for one in self._trials(study_id) if one.state is TrialState.RUNNING]
+        return frozenset(
+            one._trial_id for one in running if one.system_attrs.get(rows.CLAIM, {}).get("owner") == worker_id
+        )
+
+    def _trials(self, study_id: int) -> list[FrozenTrial]:
+        try:
+            return self.optuna_storage().get_all_trials(study_id, deepcopy=False)
+        except KeyError:
+            return []
+
+    def _trial(self, trial_id: int) -> FrozenTrial | None:
+        try:
+            return self.optuna_storage().get_trial(trial_id)
+        except KeyError:
+            return None
+
+    def _attempts(self, study_id: int, trials: Sequence[FrozenTrial]) -> list[Attempt]:
+        ours = [one for one in trials if rows.is_ours(one)]
+        running = [one for one in ours if one.state is TrialState.RUNNING]
+        with unavailable(self._url):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.time()
+            pipe.hgetall(_progress_key(study_id))
+            for one in running:
+                pipe.pttl(_lease_key(one._trial_id))
+            (seconds, microseconds), progress, *ttls = pipe.execute()
+        now = seconds + microseconds / 1e6
+        # A key that is gone says nothing of when it went: then the lease ran out at the beginning of time.
+        leases = {one._trial_id: now + ttl / 1000 if ttl > 0 else 0.0 for one, ttl in zip(running, ttls, strict=True)}
+        known = {int(key): json.loads(text) for key, text in progress.items()}
+        return [rows.to_attempt(one, known.get(one._trial_id, {}), leases.get(one._trial_id)) for one in ours]
