@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from tuner_service.cli import options as o
-from tuner_service.cli.output import duration, out, print_json, print_note, table, text
+from tuner_service.cli.output import duration, fits, out, print_json, print_note, table, text
 from tuner_service.domain.outcome import RULES, State
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SchemaError, SpecError
@@ -131,7 +132,13 @@ def trials(
     if json:
         print_json("trials", [exporting.trial_fields(one) for one in found])
         return
-    params = list(dict.fromkeys(name for one in found for name in one.params))
+    out.print(_trials_table(found, list(dict.fromkeys(name for one in found for name in one.params))))
+
+
+def _trials_table(found: list[Trial], params: list[str]) -> Table:
+    """Return the list of trials: a column a parameter, or all in one column where that is too wide."""
+    columns = ("trial", "conf", "outcome", "value", "epochs", "time")
+    numbers = ("trial", "conf", "value", "epochs", "time")
     rows = [
         (
             one.attempt.number,
@@ -140,12 +147,15 @@ def trials(
             one.attempt.value,
             one.attempt.epoch,
             duration(one.seconds),
-            *(one.params.get(name, "") for name in params),
         )
         for one in found
     ]
-    numbers = ("trial", "configuration", "value", "epochs", "time")
-    out.print(table(("trial", "configuration", "outcome", "value", "epochs", "time", *params), rows, right=numbers))
+    wide = [(*row, *(one.params.get(name, "") for name in params)) for row, one in zip(rows, found, strict=True)]
+    made = table((*columns, *params), wide, right=numbers)
+    if fits(made):
+        return made
+    short = [", ".join(f"{name} {text(value)}" for name, value in one.params.items()) for one in found]
+    return table((*columns, "parameters"), [(*row, one) for row, one in zip(rows, short, strict=True)], right=numbers)
 
 
 def show(

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+#: Columns of a table that nobody's terminal bounds.
+_UNBOUNDED = 400
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 #: Version of the JSON that listings print; raised when a field changes its meaning or goes away.
@@ -37,11 +41,26 @@ def print_note(message: str) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> Table:
     """Return a table; the columns named in ``right`` hold numbers."""
     made = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, str) and cell.startswith("[") else escape(text(cell)) for cell in row))
+    cells = [[_cell(value) for value in row] for row in rows]
+    for index, column in enumerate(columns):
+        widths = [len(column), *(Text.from_markup(row[index]).cell_len for row in cells)]
+        # The last column gives way where the terminal is narrow.
+        min_width = None if index == len(columns) - 1 else max(widths)
+        justify: JustifyMethod = "right" if column in right else "left"
+        made.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=min_width)
+    for row in cells:
+        made.add_row(*row)
     return made
+
+
+def _cell(value: object) -> str:
+    """Return a cell's markup; text that is in colour already is left as it is."""
+    return value if isinstance(value, str) and value.startswith("[") else escape(text(value))
+
+
+def fits(made: Table) -> bool:
+    """Return whether a table is whole in the terminal's width."""
+    return made.__rich_measure__(out, out.options).maximum <= out.width
 
 
 def text(value: Any) -> str:  # noqa: ANN401 - any cell

@@ -9,7 +9,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,29 @@ def load(path: Path) -> tuple[study_file.StudyFile, Data | None]:
 
 
 def _import_keras() -> None:
-    import keras
-    import optuna  # noqa: F401 - to be inherited
+    with _silenced():
+        import keras
+        import optuna  # noqa: F401 - to be inherited
 
-    import tuner_service.training.network  # noqa: F401 - to be inherited
+        import tuner_service.training.network  # noqa: F401 - to be inherited
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf  # noqa: F401 - to be inherited
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf  # noqa: F401 - to be inherited
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep what native libraries say about missing GPUs and their own options out of the worker's log."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _load_study(path: Path) -> None:

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class LeaseKeeper(threading.Thread):
-    """Beats until it is stopped. It survives every storage error: a beat that fails is followed by the next."""
+    """Beats until it is stopped. It survives every error: a beat that fails is followed by the next."""
 
     def __init__(self, storage: LedgerStorage, study_id: int, settings: WorkerSettings) -> None:
         super().__init__(name="lease", daemon=True)
@@ -72,6 +72,9 @@ class LeaseKeeper(threading.Thread):
                 self.beat()
             except StorageError as error:
                 _log.warning("no sign of life could be given: %s", error)
+            except Exception:
+                # A worker without this thread loses all that it trains, whatever was wrong with one beat.
+                _log.exception("no sign of life could be given")
 
     def stop(self) -> None:
         """Beat no more, and say goodbye where the storage answers."""

@@ -58,6 +58,8 @@ class Supervisor:
         start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
         lease = LeaseKeeper(self._storage, study.study_id, self._settings)
         patiently(lease.beat)
+        # Once, before there are threads: it imports half of SQLAlchemy, which breaks another thread in the middle of it.
+        patiently(self._storage.optuna_storage)
         lease.start()
         slots = [
             Slot(self._storage, study, path, artifacts, lease, self._settings, device, digest, self._stopping)
