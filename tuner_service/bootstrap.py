@@ -51,6 +51,11 @@ def scrub(argv: Sequence[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-m", "tuner_service", *rest], environment)  # noqa: S606 - this program
 
 
+def guards_secret() -> bool:
+    """Return whether this process was given a password that its children must not see."""
+    return _handed_over is not None
+
+
 def storage_url(option: str | None = None) -> StorageUrl:
     """Return the storage that an option, the environment or the default names, in this order.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner_service import bootstrap
+from tuner_service.cli.output import print_warning
 from tuner_service.domain.override import parse_assignments, parse_yaml
 from tuner_service.errors import SpecError
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -51,7 +52,13 @@ DEFAULT_STUDIES = Path("studies")
 
 def connect(url: str | None) -> LedgerStorage:
     """Return the storage that a command works with."""
-    return bootstrap.open_storage(url)
+    parsed = bootstrap.storage_url(url)
+    if parsed.backend == "redis":
+        print_warning(
+            "Redis keeps budget, claims and leases, but a server that restarts without its append-only file forgets "
+            "results, and large studies are slow; PostgreSQL keeps all promises"
+        )
+    return bootstrap.open_storage(parsed)
 
 
 def changes(config: Path | None, assignments: list[str] | None) -> list[dict[str, object]]:

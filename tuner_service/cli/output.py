@@ -33,6 +33,11 @@ def print_error(message: str) -> None:
     err.print(f"[bold red]error:[/] {escape(message)}")
 
 
+def print_warning(message: str) -> None:
+    """Print what the user had better know, to where errors go."""
+    err.print(f"[bold yellow]warning:[/] {escape(message)}")
+
+
 def print_note(message: str) -> None:
     """Print what was done."""
     out.print(escape(message))

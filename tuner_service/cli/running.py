@@ -16,7 +16,7 @@ from tuner_service import bootstrap
 from tuner_service.cli import live
 from tuner_service.cli import options as o
 from tuner_service.cli.inspecting import status_lines
-from tuner_service.cli.output import out, print_note, table
+from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.coordinator.local_workers import LocalWorkers
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import create as create_study
@@ -96,6 +96,8 @@ def run(
     summary = summarize(ledger, name)
     for line in status_lines(summary):
         out.print(line)
+    if summary.study.ending in (Ending.STOPPED, Ending.FAILED):
+        print_note(f"it has ended before its budget was settled; tuner resume {name} lets it go on")
     if summary.best is not None:
         found = reading.best(ledger, name)
         out.print()
@@ -155,6 +157,11 @@ def worker(
         lease_s=lease,
         wait_s=wait,
     )
+    if bootstrap.guards_secret() and os.geteuid() == 0:
+        print_warning(
+            "this worker runs as root, so that the study's code could read its memory, and the storage's password in "
+            "it; run it as another user"
+        )
     sys.exit(Supervisor(o.connect(storage), settings).run())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner_service.domain.spec import differences
-from tuner_service.domain.study import CodeRecord, Ending, NewStudy, StudyRecord
+from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
 from tuner_service.errors import CodeChangedError, SchemaError, StudyExistsError, StudyNotFoundError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import merge
@@ -127,8 +127,8 @@ def _continue(
     if spec.trials > study.budget:
         storage.extend_study(study.study_id, spec.trials)
         note += f", extended from {study.budget} to {spec.trials} trials"
-    elif study.ending is Ending.FINISHED:
-        note = "is finished already"
+    elif study.ending is not None:
+        note = f"is {study.ending} already"
     return Created(study, note)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.pruner import reported_epochs
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import ArtifactError, StudyFileError, TrialLostError
+from tuner_service.errors import ArtifactError, StudyFileError, StudyNotFoundError, TrialLostError
 from tuner_service.ledger.patience import patiently
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.artifacts import Artifacts, trial_folder
-from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.storage.ledger_storage import Claim, LedgerStorage
 from tuner_service.training.assignment import (
     CURVE_FILE,
     EVALUATION_FILE,
@@ -101,20 +101,27 @@ class Slot:
     def _claim(self) -> RunningAttempt | None:
         """Return a trial that is this worker's now, waiting for one; ``None`` where the study has ended."""
         while not self.stopping.is_set():
-            claim = patiently(
-                lambda: self.storage.claim(
-                    self.study.study_id, self.settings.worker_id, lease_s=self.settings.lease_s, code=self.code
-                )
-            )
+            try:
+                claim = patiently(self._claim_row)
+                if claim is None:
+                    # Nothing waits: see whether something is missing. Whoever finds the budget settled ends the study.
+                    if patiently(lambda: reconcile(self.storage, self.study.name)).ending is not None:
+                        return None
+                    claim = patiently(self._claim_row)
+            except StudyNotFoundError:
+                _log.warning("study %s was deleted", self.study.name)
+                return None
             if claim is not None:
                 attempt = RunningAttempt(self.storage, self.study, claim, self.settings.worker_id)
                 self.lease.hold(attempt)
                 return attempt
-            # Nothing waits: see whether something is missing. Whoever finds the budget settled ends the study.
-            if patiently(lambda: reconcile(self.storage, self.study.name)).ending is not None:
-                return None
             self.stopping.wait(self.settings.idle_s)
         return None
+
+    def _claim_row(self) -> Claim | None:
+        return self.storage.claim(
+            self.study.study_id, self.settings.worker_id, lease_s=self.settings.lease_s, code=self.code
+        )
 
     def _train(self, attempt: RunningAttempt, child: TrainingProcess) -> Outcome:
         patience = 0.0

@@ -54,11 +54,10 @@ class Supervisor:
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
-        _warn_if_root(self._settings)
         start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
         lease = LeaseKeeper(self._storage, study.study_id, self._settings)
         patiently(lease.beat)
-        # Once, before there are threads: it imports half of SQLAlchemy, which breaks another thread in the middle of it.
+        # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
         lease.start()
         slots = [
@@ -141,12 +140,3 @@ def find_study_file(study: StudyRecord, folder: Path) -> tuple[Path, str]:
             f"`tuner create {named} --accept-code`"
         )
     raise StudyFileError(f"no file in {folder} is the study {study.name!r} ({study.code.file}); name it with --studies")
-
-
-def _warn_if_root(settings: WorkerSettings) -> None:
-    if os.geteuid() == 0:
-        _log.warning(
-            "worker %s runs as root, so that the study's code could read its memory, and the storage's password in "
-            "it; run it as another user",
-            settings.worker_id,
-        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import Connection, CursorResult, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
@@ -110,6 +112,32 @@ def translated(error: Exception, url: StorageUrl) -> StorageError:
     return StorageUnavailableError(
         f"the storage {url} cannot be used: {reason}. Check that it runs and that the URL is right"
     )
+
+
+_NETWORK_FILE_SYSTEMS = {
+    "nfs",
+    "nfs3",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "afs",
+    "ceph",
+    "lustre",
+    "glusterfs",
+    "beegfs",
+}
+
+
+def network_file_system(folder: Path) -> str | None:
+    """Return the type of the network file system that a folder lies on, or ``None`` where it is a local one."""
+    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    nearest = next(
+        path for path in (folder.resolve(), *folder.resolve().parents) if path in mounts or path.parent == path
+    )
+    kind = mounts.get(nearest, "")
+    return kind if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.sshfs") else None
 
 
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

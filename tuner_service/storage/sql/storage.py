@@ -20,7 +20,7 @@ from tuner_service.errors import SchemaError, StorageError
 from tuner_service.storage import tables as t
 from tuner_service.storage.ledger_storage import Claim, Heard
 from tuner_service.storage.sql import attempts, studies, trials, workers
-from tuner_service.storage.sql.engine import clock, insert, make_engine, transaction, translated
+from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
 from tuner_service.storage.url import StorageUrl
 
@@ -44,6 +44,11 @@ class SqlLedgerStorage:
             folder = Path(str(self._url.url.database)).expanduser().parent
             if not folder.is_dir():
                 raise StorageError(f"the folder {folder} of the storage {self._url} does not exist; make it first")
+            if (shared := network_file_system(folder)) is not None:
+                raise StorageError(
+                    f"the storage {self._url} lies on a network file system ({shared}), where SQLite loses and doubles "
+                    "rows; use a local folder, or PostgreSQL"
+                )
             self._create_tables()
             return
         # Two coordinators that make tables at once break each other in the middle.

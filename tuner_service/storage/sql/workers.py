@@ -18,6 +18,11 @@ _ours = t.tuner_workers
 
 def beat(connection: Connection, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
     """Announce a worker, renew what it holds, and return what it has to know."""
+    study = connection.execute(
+        select(t.tuner_studies.c.control, t.tuner_studies.c.ending).where(t.tuner_studies.c.study_id == worker.study_id)
+    ).one_or_none()
+    if study is None:
+        return Heard(frozenset(), Control.STOP, ended=True)
     now = clock(connection)
     changing = {"beat_at": now, "slots": worker.slots, "lease_s": worker.lease_s, "stopped": worker.stopped}
     new = insert(connection, _ours).values(
@@ -30,11 +35,6 @@ def beat(connection: Connection, worker: WorkerInfo, progress: Sequence[Progress
     )
     connection.execute(new.on_conflict_do_update(index_elements=["worker_id"], set_=changing))
     held = attempts.renew(connection, worker.worker_id, worker.lease_s, progress)
-    study = connection.execute(
-        select(t.tuner_studies.c.control, t.tuner_studies.c.ending).where(t.tuner_studies.c.study_id == worker.study_id)
-    ).one_or_none()
-    if study is None:
-        return Heard(frozenset(), Control.STOP, ended=True)
     return Heard(held, Control(study.control), ended=study.ending is not None)
 
 
