@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tuner_service.bootstrap import open_storage
+    from tuner_service.bootstrap import open_storage, run
     from tuner_service.coordinator.control import delete, pause, resume, stop
     from tuner_service.coordinator.studies import create, extend
     from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
@@ -36,6 +36,7 @@ _HOMES = {
     "open_storage": "bootstrap",
     "pause": "coordinator.control",
     "resume": "coordinator.control",
+    "run": "bootstrap",
     "stop": "coordinator.control",
     "summarize": "results.summary",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "open_storage",
     "pause",
     "resume",
+    "run",
     "stop",
     "summarize",
 ]

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner_service.worker.machine import cores, gpus
+
 if TYPE_CHECKING:
+    from tuner_service.coordinator.studies import Created
+    from tuner_service.domain.study import StudyRecord
     from tuner_service.storage.ledger_storage import LedgerStorage
     from tuner_service.storage.url import StorageUrl
 
@@ -80,6 +86,58 @@ def open_storage(url: str | StorageUrl | None = None) -> LedgerStorage:
     from tuner_service.storage.sql.storage import SqlLedgerStorage
 
     return SqlLedgerStorage(parsed)
+
+
+def run(
+    path: Path,
+    *,
+    storage: str | None = None,
+    workers: int = 1,
+    slots: int | None = None,
+    changes: Sequence[Mapping[str, object]] = (),
+    artifacts: str | None = None,
+    accept_code: bool = False,
+    created: Callable[[Created], None] = lambda _: None,
+    follow: Callable[[LedgerStorage, str, Callable[[], object]], object] | None = None,
+) -> StudyRecord:
+    """Create or continue a study, work on it with processes of this machine until it has ended, and return it.
+
+    Args:
+        path: The study file.
+        storage: Where the study is kept; see ``storage_url``.
+        workers: Worker processes.
+        slots: Trials at a time in each; by default the GPUs, or the cores, shared by the workers.
+        changes: Fields that replace those of the file's specification, later ones last.
+        artifacts: Where curves and models are kept; see ``artifacts_url``.
+        accept_code: Let a study go on with code that has changed.
+        created: Called once the study is there.
+        follow: Shows the study until it has ended: called with the storage, the study's name and a function to call
+            every second or so, which looks after the workers. By default nothing is shown.
+
+    Raises:
+        TunerServiceError: As ``create`` does, or if the workers cannot work.
+        KeyboardInterrupt: On Ctrl-C, after the workers have handed back what they ran; calling it again continues.
+    """
+    from tuner_service.coordinator.local_workers import LocalWorkers
+    from tuner_service.coordinator.studies import create
+
+    url = storage_url(storage)
+    ledger = open_storage(url)
+    made = create(ledger, path, changes=changes, artifacts=artifacts_url(artifacts), accept_code=accept_code)
+    created(made)
+    name = made.study.name
+    if made.study.ending is None:
+        slots = slots or max(1, (len(gpus(os.environ)) or cores()) // workers)
+        arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
+        with LocalWorkers(ledger, name, arguments, workers=workers, secret_url=url.secret_text) as local:
+            (follow or _wait)(ledger, name, local.look_after)
+    return ledger.study(name)
+
+
+def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
+    while ledger.study(name).ending is None:
+        look_after()
+        time.sleep(1.0)
 
 
 def artifacts_url(option: str | None = None) -> str | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import threading
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,21 +16,19 @@ from tuner_service.cli import live
 from tuner_service.cli import options as o
 from tuner_service.cli.inspecting import status_lines
 from tuner_service.cli.output import out, print_note, print_warning, table
-from tuner_service.coordinator.local_workers import LocalWorkers
 from tuner_service.coordinator.loop import coordinate
+from tuner_service.coordinator.studies import Created
 from tuner_service.coordinator.studies import create as create_study
 from tuner_service.domain.study import Ending
+from tuner_service.ledger.patience import patiently
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
-from tuner_service.worker.machine import cores, gpus, slot_devices
+from tuner_service.worker.machine import gpus, slot_devices
 from tuner_service.worker.settings import WorkerSettings, new_worker_id
 
 #: Exit code of a command that was interrupted and may be started again.
 INTERRUPTED = 75
-
-#: Beats of local workers are cheap, and what they show is looked at: shorter than on a cluster.
-_LOCAL_BEAT_S, _LOCAL_LEASE_S = 1.0, 20.0
 
 Slots = Annotated[
     int | None,
@@ -71,28 +68,34 @@ def run(
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
     """Create a study, work on it with local workers, and show the best. Started again, it continues."""
-    url = bootstrap.storage_url(storage)
     ledger = o.connect(storage)
-    with out.status(f"looking at {file}") if out.is_terminal else contextlib.nullcontext():
-        created = create_study(
-            ledger,
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    looking = out.status(f"looking at {file}")
+    if out.is_terminal:
+        looking.start()
+
+    def created(made: Created) -> None:
+        looking.stop()
+        where = bootstrap.storage_url(storage)
+        print_note(f"{made.study.name}: {made.note}, {made.study.budget} trials, in {where}")
+
+    try:
+        name = bootstrap.run(
             file,
+            storage=storage,
+            workers=workers,
+            slots=slots,
             changes=o.changes(config, set_),
-            artifacts=bootstrap.artifacts_url(artifacts),
+            artifacts=artifacts,
             accept_code=accept_code,
-        )
-    name = created.study.name
-    print_note(f"{name}: {created.note}, {created.study.budget} trials, in {url}")
-    if created.study.ending is None:
-        slots = slots or max(1, (len(gpus(os.environ)) or cores()) // workers)
-        command = ["worker", name, "--studies", str(file.resolve().parent), "--slots", str(slots)]
-        command += ["--beat", str(_LOCAL_BEAT_S), "--lease", str(_LOCAL_LEASE_S)]
-        local = LocalWorkers(
-            ledger, command, workers=workers, secret_url=url.secret_text, log=Path(f"{name}.workers.log")
-        )
-        if not _follow(ledger, local, name):
-            print_note("interrupted: what was running is handed back; the same command continues")
-            sys.exit(INTERRUPTED)
+            created=created,
+            follow=_follow,
+        ).name
+    except KeyboardInterrupt:
+        print_note("interrupted: what was running is handed back; the same command continues")
+        sys.exit(INTERRUPTED)
+    finally:
+        looking.stop()
     summary = summarize(ledger, name)
     for line in status_lines(summary):
         out.print(line)
@@ -108,27 +111,12 @@ def run(
         sys.exit(1)
 
 
-def _follow(ledger: LedgerStorage, local: LocalWorkers, name: str) -> bool:
-    """Show a study until it has ended, and return whether it has: False means that a signal came."""
-
+def _follow(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
     def look() -> Summary:
-        local.look_after()
-        return summarize(ledger, name)
+        look_after()
+        return patiently(lambda: summarize(ledger, name))
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        live.follow(look, lambda summary: summary.study.ending is not None)
-    except KeyboardInterrupt:
-        return False
-    finally:
-        # A second Ctrl-C must not leave the workers behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        local.end(patience_s=15.0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return True
+    live.follow(look, lambda summary: summary.study.ending is not None)
 
 
 def worker(
@@ -187,6 +175,10 @@ def watch(
     """Follow a study live until it has ended; Ctrl-C only stops watching."""
     ledger = o.connect(storage)
     try:
-        live.follow(lambda: summarize(ledger, study), lambda summary: summary.study.ending is not None, every_s=every)
+        live.follow(
+            lambda: patiently(lambda: summarize(ledger, study)),
+            lambda summary: summary.study.ending is not None,
+            every_s=every,
+        )
     except KeyboardInterrupt:
         out.print()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tuner_service.errors import TunerServiceError
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -19,7 +20,12 @@ from tuner_service.training.parent import die_with_parent
 
 #: Deaths of one worker, without a configuration error, after which it is not started again.
 _MAX_DEATHS = 5
-_MISCONFIGURED = 78
+_INTERRUPTED, _MISCONFIGURED = 75, 78
+
+#: Beats of local workers are cheap, and what they tell is looked at: shorter than on a cluster.
+_BEAT_S, _LEASE_S = 1.0, 20.0
+#: How long workers may take to hand back what they run, in seconds.
+_PATIENCE_S = 15.0
 
 
 class WorkerFailedError(TunerServiceError):
@@ -34,23 +40,44 @@ class _Worker:
 
 
 class LocalWorkers:
-    """The workers of one ``tuner run``. They end with it, whatever ends it.
+    """The workers of one study on this machine. They end with the ``with`` block, and with this process.
 
     Args:
         storage: To hand back at once what a worker held that died.
-        command: Arguments of ``tuner`` that start a worker, without its id.
+        study: Name of the study; what the workers say goes into ``STUDY.workers.log`` in the working folder.
+        arguments: Arguments of ``tuner worker STUDY``.
+        workers: How many.
         secret_url: The storage's URL, handed over in the environment, which each worker scrubs.
-        log: File that their messages go to.
     """
 
     def __init__(
-        self, storage: LedgerStorage, command: Sequence[str], *, workers: int, secret_url: str, log: Path
+        self, storage: LedgerStorage, study: str, arguments: Sequence[str], *, workers: int, secret_url: str
     ) -> None:
         self._storage = storage
-        self._command = [sys.executable, "-m", "tuner_service", *command]
+        beats = ["--beat", str(_BEAT_S), "--lease", str(_LEASE_S)]
+        self._command = [sys.executable, "-m", "tuner_service", "worker", study, *arguments, *beats]
         self._environment = {**os.environ, "TUNER_STORAGE": secret_url}
-        self._log = log
+        self._log = Path(f"{study}.workers.log")
         self._workers = [self._start(f"local-{os.getpid()}-{index}-0") for index in range(workers)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Another Ctrl-C must not leave the workers behind.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            if kind is None:
+                # The study has ended: they see it by themselves.
+                self._wait(_PATIENCE_S)
+            self._signal(signal.SIGTERM)
+            self._wait(_PATIENCE_S)
+            self._signal(signal.SIGKILL)
+            for worker in self._workers:
+                if worker.process.wait() not in (0, _INTERRUPTED):
+                    self._storage.release(worker.worker_id)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def look_after(self) -> bool:
         """Start again what has died, and return whether any worker still works.
@@ -71,23 +98,11 @@ class LocalWorkers:
             self._workers[index] = again
         return any(worker.process.poll() is None for worker in self._workers)
 
-    def end(self, patience_s: float) -> None:
-        """Let the workers hand back what they run, and end those that take longer."""
-        self._signal(signal.SIGTERM)
+    def _wait(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
         for worker in self._workers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(deadline - time.monotonic(), 0.1))
-        self._signal(signal.SIGKILL)
-        for worker in self._workers:
-            worker.process.wait()
-            if worker.process.returncode not in (0, 75):
-                self._storage.release(worker.worker_id)
-
-    @property
-    def pids(self) -> list[int]:
-        """The processes' ids."""
-        return [worker.process.pid for worker in self._workers]
 
     def _start(self, worker_id: str) -> _Worker:
         with self._log.open("ab") as log:

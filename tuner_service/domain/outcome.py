@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -88,16 +89,21 @@ class Failure:
     MAX_TRACEBACK = 16_000
 
     def shortened(self) -> Failure:
-        """Return the failure cut to what is kept: the start of the message, the end of the traceback."""
+        """Return the failure as it is kept: the start of the message, the end of the traceback, in storable characters."""
         traceback = self.traceback
         if len(traceback) > self.MAX_TRACEBACK:
             traceback = "...\n" + traceback[-self.MAX_TRACEBACK :]
-        return Failure(self.type, self.message[: self.MAX_MESSAGE], traceback, self.host)
+        return Failure(*map(_storable, (self.type, self.message[: self.MAX_MESSAGE], traceback, self.host)))
 
     @property
     def fingerprint(self) -> str:
         """What two failures of one cause share: the type and the first line of the message."""
         return f"{self.type}: {self.message.strip().splitlines()[0] if self.message.strip() else ''}"
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL refuses a NUL, and nobody can encode half of a surrogate pair; file names bring both into messages.
+    return re.sub("[\x00\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def parse_yaml(text: str, source: str) -> dict[str, object]:
         raise SpecError(f"{source}: has {len(text)} characters; a specification has at most {_MAX_YAML}")
     try:
         fields = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date or a number that is none, such as 2020-13-45. RecursionError: thousands of brackets.
         raise SpecError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
     if fields is None:
         return {}
@@ -87,6 +88,8 @@ def override(fields: Mapping[str, object], *changes: Mapping[str, object]) -> di
     for change in changes:
         for key, value in change.items():
             old = result.get(key)
+            if isinstance(value, dict) and isinstance(old, str):
+                old = {"kind": old}  # the short form
             if (
                 isinstance(value, dict)
                 and isinstance(old, dict)

@@ -95,8 +95,8 @@ def explain(error: ValidationError) -> str:
 
 def _explain_one(one: Mapping[str, Any]) -> str:
     # pydantic puts the kind of a union's member into the path: sampler.tpe.seed.
-    kinds = {kind for known in _KINDS.values() for kind in known}
-    path = [str(part) for part in one["loc"] if str(part) not in kinds]
+    first, *rest = [str(part) for part in one["loc"]] or [""]
+    path = [first, *(rest[1:] if rest and rest[0] in _KINDS.get(first, ()) else rest)]
     where = ".".join(path)
     received = one.get("input")
     match one["type"]:
@@ -110,7 +110,7 @@ def _explain_one(one: Mapping[str, Any]) -> str:
         case "value_error":
             return str(one["ctx"]["error"])
         case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type":
-            kinds_here = sorted(_KINDS.get(path[0], {})) if path else []
+            kinds_here = sorted(_KINDS.get(first, {}))
             return f"{where}: {_short(received)} is not one of the kinds known here: {', '.join(kinds_here)}"
         case "string_pattern_mismatch":
             return (

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -18,6 +19,9 @@ from tuner_service.errors import StudyFileError, TunerServiceError
 from tuner_service.training.parent import die_with_parent
 
 T = TypeVar("T")
+
+#: Slots are threads that start processes at the same time.
+_hiding = threading.Lock()
 
 _context = multiprocessing.get_context("spawn")
 
@@ -81,12 +85,13 @@ def _run(connection: Connection[Any, Any], log: str, function: Callable[..., Any
 def without_main_module() -> Iterator[None]:
     """Keep multiprocessing from importing this program's main module in a new process: nothing there is needed."""
     main = sys.modules["__main__"]
-    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
-    main.__spec__ = None
-    if "__file__" in hidden:
-        del main.__file__
-    try:
-        yield
-    finally:
-        for name, value in hidden.items():
-            setattr(main, name, value)
+    with _hiding:
+        hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+        main.__spec__ = None
+        if "__file__" in hidden:
+            del main.__file__
+        try:
+            yield
+        finally:
+            for name, value in hidden.items():
+                setattr(main, name, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -148,5 +149,7 @@ def _start_again_without(level: str, threads: list[str]) -> None:
 
 if STUDY_FILE in os.environ:
     die_with_parent()
+    # Ctrl-C reaches this process too; its supervisor decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     WARM.cold_because = os.environ.get(COLD_BECAUSE, "")
     _warm_up(Path(os.environ[STUDY_FILE]))

@@ -86,6 +86,8 @@ class Slot:
             try:
                 ready = child.wait(_LOOK_S)
             except EOFError:
+                if self.stopping.is_set():
+                    return False
                 raise StudyFileError(
                     f"the process that loads {self.study_file.name} {describe_exit(child.end(_GOODBYE_S))}"
                 ) from None
