@@ -67,7 +67,7 @@ class _Halving(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     min_epochs: PositiveInt = 1  #: epochs of the lowest rung; no trial is judged earlier
-    reduction_factor: int = Field(3, ge=2)  #: one in this many goes on from a rung
+    reduction_factor: int = Field(default=3, ge=2)  #: one in this many goes on from a rung
 
     def should_prune(self, value: float, others: Sequence[float], direction: Direction) -> bool:
         """Return whether a trial stops at a rung where it has this value and the configurations before it had others.

@@ -22,7 +22,7 @@ class Tpe(BaseModel):
     kind: Literal["tpe"] = "tpe"
     seed: NonNegativeInt | None = None  #: seed of the draws; without one the study's own seed is used
     startup_trials: NonNegativeInt = 10  #: random configurations before the first model-based one
-    candidates: int = Field(24, ge=1)  #: draws among which each model-based configuration is the best
+    candidates: int = Field(default=24, ge=1)  #: draws among which each model-based configuration is the best
     #: parameters are modelled together; ``None`` leaves it to Optuna (together for a single objective)
     multivariate: bool | None = None
     constant_liar: bool = True  #: running trials count as poor ones, so that parallel workers spread out

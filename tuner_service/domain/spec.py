@@ -37,7 +37,7 @@ class StudySpec(BaseModel):
     pruner: Pruner = NoPruning()  #: when a trial is stopped early
     seed: NonNegativeInt = 0  #: of sampling, initial weights, shuffling and dropout; each configuration gets its own
     max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
-    max_repeated_errors: PositiveInt = 5  #: the same error of the study's code this many times in a row stops the study
+    max_repeated_errors: PositiveInt = 5  #: the same error of its code this many times in a row stops the study
 
     @model_validator(mode="before")
     @classmethod

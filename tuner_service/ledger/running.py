@@ -140,6 +140,9 @@ class RunningAttempt:
                 # Pruning is this service's own; Optuna's Hyperband would also split the sampler's history.
                 pruner=optuna.pruners.NopPruner(),
             )
+            # Optuna's cache knows the trials that were read through it, and refuses parameters of any other: a sampler
+            # that reads no history would find this one unknown.
+            study.get_trials(deepcopy=False)
             self._trial = optuna.trial.Trial(study, self.claim.trial_id)
         return self._trial
 

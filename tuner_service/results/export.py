@@ -88,7 +88,7 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "value": _plain(attempt.value),
         "epochs": attempt.epoch,
         "best_epoch": trial.best_epoch,
-        "params": dict(trial.params),
+        "params": _plain(trial.params),
         "started_at": iso(trial.started_at),
         "ended_at": iso(attempt.ended_at),
         "seconds": None if trial.seconds is None else round(trial.seconds, 3),
@@ -96,7 +96,7 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "code": trial.code,
         "failure": None if trial.failure is None else dict(trial.failure.__dict__),
         "reported": {str(step): _plain(value) for step, value in trial.reported.items()},
-        "attributes": dict(trial.attributes),
+        "attributes": _plain(trial.attributes),
     }
 
 
@@ -148,8 +148,10 @@ def _csv(rows: Iterator[list[object]]) -> str:
 
 def _cell(value: object) -> object:
     # A spreadsheet runs a cell that begins like a formula.
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
+    if isinstance(value, str):
+        # Before Python 3.13 a lone carriage return is not quoted, and ends the line.
+        text = value.replace("\r\n", "\n").replace("\r", "\n")
+        return f"'{text}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else text
     return value
 
 

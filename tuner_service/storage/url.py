@@ -46,7 +46,12 @@ class StorageUrl:
         backend = _BACKENDS.get(scheme)
         if backend is None:
             raise StorageError(f"the storage {scheme}:// is not known; use {_KNOWN}")
-        if backend == "sqlite" and url.database in (None, "", ":memory:"):
+        if "@" in (url.host or ""):
+            # What stands before the last @ would be shown as the host.
+            raise StorageError(
+                "the storage URL has an @ in its password or user; write it as %40, a : as %3A and a / as %2F"
+            )
+        if backend == "sqlite" and _is_in_memory(url):
             raise StorageError(f"an SQLite storage needs a file, such as {DEFAULT_URL}: workers are processes")
         if backend == "sqlite":
             url = url.set(drivername="sqlite")
@@ -66,9 +71,13 @@ class StorageUrl:
 
     def __str__(self) -> str:
         shown = self.url.set(drivername=self.url.drivername.split("+")[0])
-        if "password" in shown.query:
-            shown = shown.update_query_dict({"password": "***"})
-        return shown.render_as_string(hide_password=True)
+        # libpq takes `password` and `sslpassword` as options too.
+        shown = shown.update_query_dict({key: "***" for key in shown.query if key.endswith("password")})
+        return shown.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
     def __repr__(self) -> str:
         return f"StorageUrl({str(self)!r})"
+
+
+def _is_in_memory(url: URL) -> bool:
+    return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, and_, func, select, update
+from sqlalchemy import Connection, Row, Select, Update, and_, delete, func, select, update
 
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
@@ -62,13 +62,10 @@ def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttem
     """Insert waiting rows, leaving out those that are there already."""
     # As Optuna does: the study's row is locked while trial numbers are given out.
     connection.execute(select(t.studies.c.study_id).where(t.studies.c.study_id == study_id).with_for_update()).one()
-    there = set(
-        connection.execute(
-            select(_ours.c.configuration, _ours.c.attempt).where(
-                _ours.c.study_id == study_id, _ours.c.configuration.in_([one.configuration for one in new])
-            )
-        ).tuples()
+    statement = select(_ours.c.configuration, _ours.c.attempt).where(
+        _ours.c.study_id == study_id, _ours.c.configuration.in_([one.configuration for one in new])
     )
+    there = {(row.configuration, row.attempt) for row in connection.execute(statement)}
     number = connection.execute(select(func.count()).where(_theirs.c.study_id == study_id)).scalar_one()
     inserted = 0
     for one in new:
@@ -76,6 +73,8 @@ def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttem
             continue
         row = insert(connection, _theirs).values(study_id=study_id, number=number + inserted, state=State.WAITING)
         trial_id = new_key(connection.execute(row))
+        # SQLite gives the ids of deleted trials away again; another program that deletes them leaves our rows of them.
+        connection.execute(delete(_ours).where(_ours.c.trial_id == trial_id))
         # A second row of one attempt would fail here, by the unique index, and take its trial with it.
         connection.execute(
             insert(connection, _ours).values(
@@ -137,7 +136,10 @@ def settle(connection: Connection, trial_id: int, worker_id: str, outcome: Outco
 def expire(connection: Connection, trial_id: int, reason: Reason) -> bool:
     """Fail a running row whose lease has run out; its state and lease are looked at again under the row's lock."""
     row = connection.execute(_locked(trial_id)).one_or_none()
-    if row is None or row.state != State.RUNNING or row.lease_until >= clock(connection):
+    if row is None or row.state != State.RUNNING:
+        return False
+    # There is no lease where another program took the row, with Optuna's `Study.ask`.
+    if row.lease_until is not None and row.lease_until >= clock(connection):
         return False
     meaning = RULES[reason].meaning
     _end(connection, trial_id, Outcome(reason, failure=Failure("WorkerLost", f"worker {row.owner}: {meaning}")))
@@ -191,7 +193,7 @@ def record_rung(
     statement = select(rungs.c.configuration, rungs.c.value).where(
         rungs.c.study_id == study_id, rungs.c.bracket == bracket, rungs.c.epoch == epoch
     )
-    return dict(connection.execute(statement).tuples().all())
+    return {row.configuration: row.value for row in connection.execute(statement)}
 
 
 def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int, dict[str, Param]]:

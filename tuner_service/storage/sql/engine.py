@@ -87,6 +87,9 @@ def transaction(engine: Engine, url: StorageUrl, *, reads_only: bool = False) ->
         StorageUnavailableError: If the database does not answer, or not in time.
         SchemaError: If a table is missing.
     """
+    if url.backend == "sqlite" and not Path(str(url.url.database)).exists():
+        # Connecting would make an empty file of a misspelt name.
+        raise _no_tables(url)
     try:
         with engine.connect().execution_options(reads_only=reads_only) as connection, connection.begin():
             yield connection
@@ -106,9 +109,7 @@ def translated(error: Exception, url: StorageUrl) -> StorageError:
     if password:
         reason = reason.replace(str(password), "***")
     if "no such table" in reason or ("relation" in reason and "does not exist" in reason):
-        return SchemaError(
-            f"the storage {url} has no tables of this service yet; `tuner create` or `tuner run` makes them"
-        )
+        return _no_tables(url)
     return StorageUnavailableError(
         f"the storage {url} cannot be used: {reason}. Check that it runs and that the URL is right"
     )
@@ -138,6 +139,10 @@ def network_file_system(folder: Path) -> str | None:
     )
     kind = mounts.get(nearest, "")
     return kind if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.sshfs") else None
+
+
+def _no_tables(url: StorageUrl) -> SchemaError:
+    return SchemaError(f"the storage {url} has no tables of this service yet; `tuner create` or `tuner run` makes them")
 
 
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
