@@ -1,0 +1,183 @@
+"""The manual: what it shows is there, what it quotes is the file, what it lists is the code's own list."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+
+import tuner_service
+from tuner_service.cli.app import app
+from tuner_service.domain.outcome import RULES
+from tuner_service.storage.tables import metadata
+from tuner_service.training import isolated
+from tuner_service.training.inspection import Inspection, inspect
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+STUDIES = sorted((ROOT / "studies").glob("*.py"))
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Return the fenced blocks of a page in these languages."""
+    return [text for language, text in _FENCE.findall(page.read_text()) if language in languages]
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield each page and each command line of ours that its blocks show, lines that end in a backslash joined."""
+    for page in PAGES:
+        for line in chain.from_iterable(text.replace("\\\n", " ").splitlines() for text in blocks(page, "sh")):
+            if line.startswith("tuner "):
+                yield page.name, line.partition(" #")[0].strip()
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a page's headings make, as GitHub does."""
+    text = _FENCE.sub("", page.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every file, folder, picture and heading that a page links to exists."""
+    dead = []
+    for link in _LINK.findall(_FENCE.sub("", page.read_text())):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_study_file_in_the_readme_is_the_one_in_studies() -> None:
+    """The README shows `studies/digits_mlp.py` as it is, to the letter."""
+    assert blocks(ROOT / "README.md", "python")[0] == (ROOT / "studies" / "digits_mlp.py").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_is_python(page: Path) -> None:
+    """Every Python block compiles, and imports from this package only what it offers."""
+    for text in blocks(page, "python"):
+        compile(text, page.name, "exec")
+        for names in re.findall(r"^from tuner_service import (.+)$", text, re.MULTILINE):
+            assert {name.strip() for name in names.split(",")} <= set(tuner_service.__all__)
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=f"{page}: {line}") for page, line in commands()])
+def test_command_lines_are_understood(line: str) -> None:
+    """A command that a page shows exists, with these options and as many arguments; it is not run."""
+    name, *arguments = shlex.split(line)[1:]
+    # Raises where an argument is missing or an option is not known.
+    COMMANDS[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_the_text_exist(page: Path) -> None:
+    """So do those that stand between backticks in a sentence, with their options."""
+    for words in re.findall(r"`tuner ([a-z][^`]*)`", _FENCE.sub("", page.read_text())):
+        name, *rest = words.split()
+        assert name in COMMANDS
+        options = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help"}
+        assert {word for word in rest if word.startswith("--")} <= options
+
+
+def test_every_command_is_in_the_manual() -> None:
+    """No command has to be found by chance."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_make_targets_exist() -> None:
+    """Every `make` command that the manual names is a target."""
+    named = {name for page in PAGES for name in re.findall(r"(?:^|`)make (\w+)", page.read_text(), re.MULTILINE)}
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test", "lint"} <= named <= targets
+
+
+def test_rooms_come_in_the_order_of_the_import_contract() -> None:
+    """`docs/architecture.md` walks through the rooms as pyproject.toml lists them, and leaves none out."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rooms = [room.strip() for layer in layers for room in layer.split("|")]
+    walked = re.findall(r"^### `(\w+)`$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert walked == rooms
+    assert all((ROOT / "tuner_service" / room).exists() for room in rooms if room not in ("bootstrap", "errors"))
+
+
+def test_modules_named_in_a_room_are_there() -> None:
+    """A module or package that the text puts into a room, such as `ledger_storage`, is one."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = {
+        "worker": ("supervisor", "slot"),
+        "ledger": ("plan", "reconcile", "running"),
+        "training": ("study_file", "inspection", "isolated", "warm", "child", "remote_trial", "network", "evaluation"),
+        "storage": ("ledger_storage", "tables"),
+        "domain": ("spec", "sampler", "pruner", "direction", "override", "outcome", "attempt", "code", "study"),
+        "results": ("summary", "trials", "export", "model", "doctor"),
+        "coordinator": ("studies", "control", "loop", "local_workers"),
+        "cli": ("app", "running", "inspecting", "steering", "live"),
+    }
+    for room, modules in named.items():
+        section = page.split(f"\n### `{room}`\n")[1].split("\n### ")[0]
+        for module in modules:
+            assert f"`{module}" in section
+            assert (ROOT / "tuner_service" / room / f"{module}.py").exists()
+
+
+def test_outcomes_are_those_of_the_code() -> None:
+    """The table of outcomes has every reason once, with its state and whether it settles."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (COMPLETE|PRUNED|FAIL) \| (\w+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
+    assert rows == [(str(reason), str(rule.state), str(rule.counts)) for reason, rule in RULES.items()]
+
+
+def test_tables_are_those_of_the_code() -> None:
+    """Every table of this service's is described, and no other."""
+    described = re.findall(r"^\| `(tuner_\w+)` \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    assert sorted(described) == sorted(metadata.tables)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_study_can_be_created(path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each study imports, its data loads, its networks are built, and its metric is reported."""
+    monkeypatch.setenv("TUNER_IDX_DIR", str(idx_folder))
+    inspection: Inspection = isolated.call(inspect, path, [])
+    assert inspection.spec.name == path.stem.replace("_", "-")
+    assert inspection.kind == "build_model"
+    assert {name for drawn in inspection.draws for name in drawn} >= {"dropout", "learning_rate"}
+
+
+@pytest.fixture(scope="module")
+def idx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Provide small images in MNIST's format, one file plain and the others gzipped."""
+    folder = tmp_path_factory.mktemp("idx")
+    random = np.random.default_rng(0)
+    for prefix, rows in (("train", 50_064), ("t10k", 64)):
+        labels = random.integers(0, 10, rows, dtype=np.uint8)
+        images = np.broadcast_to(labels[:, None, None] * np.uint8(25), (rows, 28, 28))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_file(labels))
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_file(images), compresslevel=1))
+    return folder
+
+
+def idx_file(values: np.ndarray) -> bytes:
+    """Return an array of bytes in the IDX format: type, rank, big-endian sizes, values."""
+    sizes = np.array(values.shape, ">u4").tobytes()
+    return bytes([0, 0, 8, values.ndim]) + sizes + np.ascontiguousarray(values, np.uint8).tobytes()
