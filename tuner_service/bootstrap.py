@@ -43,14 +43,15 @@ def scrub(argv: Sequence[str]) -> None:
             _handed_over = source.read()
         _hide()
         return
-    url, rest = _take_storage(list(argv))
-    url = url or os.environ.get(STORAGE_VARIABLE)
-    if url is None or not (_SECRET.search(url) or os.environ.get(_LIBPQ_PASSWORD)):
+    password = os.environ.get(_LIBPQ_PASSWORD)
+    option, rest = _take_storage(list(argv), even_without_secret=password is not None)
+    url = option or os.environ.get(STORAGE_VARIABLE, "")
+    if password is None and not _SECRET.search(url):
         return
     environment = {key: value for key, value in os.environ.items() if key not in (STORAGE_VARIABLE, _LIBPQ_PASSWORD)}
     readable, writable = os.pipe()
     with os.fdopen(writable, "w", encoding="utf-8") as target:
-        target.write(_with_password(url, os.environ.get(_LIBPQ_PASSWORD)))
+        target.write(_with_password(url, password))
     os.set_inheritable(readable, True)
     environment[_PIPE_VARIABLE] = str(readable)
     sys.stdout.flush()
@@ -145,18 +146,20 @@ def artifacts_url(option: str | None = None) -> str | None:
     return option or os.environ.get(ARTIFACTS_VARIABLE)
 
 
-def _take_storage(argv: list[str]) -> tuple[str | None, list[str]]:
-    """Return the value of ``--storage`` and the arguments without it, if it holds a secret."""
+def _take_storage(argv: list[str], *, even_without_secret: bool) -> tuple[str | None, list[str]]:
+    """Return the value of ``--storage`` and the arguments without it, if it holds a secret or in any case."""
     for index, argument in enumerate(argv):
-        if argument == "--storage" and index + 1 < len(argv) and _SECRET.search(argv[index + 1]):
-            return argv[index + 1], argv[:index] + argv[index + 2 :]
-        if argument.startswith("--storage=") and _SECRET.search(argument):
-            return argument.removeprefix("--storage="), argv[:index] + argv[index + 1 :]
+        name, separator, value = argument.partition("=")
+        if name != "--storage" or not (separator or index + 1 < len(argv)):
+            continue
+        taken, rest = (value, argv[index + 1 :]) if separator else (argv[index + 1], argv[index + 2 :])
+        if even_without_secret or _SECRET.search(taken):
+            return taken, argv[:index] + rest
     return None, argv
 
 
 def _with_password(url: str, password: str | None) -> str:
-    if not password or _SECRET.search(url):
+    if not password or _SECRET.search(url) or not url.startswith("postgres"):
         return url
     from tuner_service.storage.url import StorageUrl
 

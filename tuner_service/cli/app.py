@@ -11,10 +11,12 @@ import typer
 
 from tuner_service.cli import inspecting, running, steering
 from tuner_service.cli.output import err, out, print_error
-from tuner_service.errors import StudyFileError, TunerServiceError
+from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
 
 #: Exit codes: a mistake in what the user gave; the same for a worker, which must not be started again.
 MISTAKE, WORKER_MISTAKE = 2, 78
+#: Of a worker whose storage does not answer: it may be started again.
+AGAIN = 75
 
 app = typer.Typer(
     name="tuner",
@@ -58,9 +60,12 @@ def run(arguments: list[str] | None = None) -> None:
         if isinstance(error, StudyFileError) and error.details:
             if "--traceback" in arguments:
                 err.print(error.details, markup=False)
-            elif "worker" not in arguments:
+            elif arguments[:1] != ["worker"]:
                 err.print("[dim]--traceback shows where in the study's code[/]")
-        sys.exit(WORKER_MISTAKE if arguments[:1] == ["worker"] else MISTAKE)
+        is_worker = next((one for one in arguments if not one.startswith("-")), None) == "worker"
+        if is_worker and isinstance(error, StorageUnavailableError):
+            sys.exit(AGAIN)
+        sys.exit(WORKER_MISTAKE if is_worker else MISTAKE)
     except BrokenPipeError:
         # The reader of a pipe, head for instance, has seen enough.
         out.quiet = True

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner_service.cli import options as o
-from tuner_service.cli.output import duration, fits, out, print_json, print_note, table, text
+from tuner_service.cli.output import count, duration, fits, out, print_json, print_note, table, text
 from tuner_service.domain.outcome import RULES, State
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SchemaError, SpecError
@@ -100,13 +100,16 @@ def status_lines(summary: Summary) -> list[str]:
     left = "" if study.ending is not None else f", about {duration(summary.seconds_left)} left"
     if summary.seconds_left is None:
         left = ""
+    running = f"{len(summary.running)} running, " if study.ending is None or summary.running else ""
     lines = [
         f"[bold]{escape(study.name)}[/]  {_coloured(summary.state)}{escape(_because(summary))}",
         f"trials   {summary.settled} of {study.budget} settled: {summary.complete} complete, {summary.pruned} pruned, "
-        f"{summary.failed} failed; {summary.states.get(State.RUNNING, 0)} running, {summary.retries} retried{left}",
+        f"{summary.failed} failed; {running}{summary.retries} retried{left}",
         f"epochs   {summary.epochs_trained} trained, {summary.epochs_saved} saved by pruning",
-        f"workers  {len(summary.workers)} alive with {sum(worker.slots for worker in summary.workers)} slots",
     ]
+    if study.ending is None:
+        slots = count(sum(worker.slots for worker in summary.workers), "slot")
+        lines.append(f"workers  {len(summary.workers)} alive with {slots}")
     if summary.best is not None:
         lines.append(
             f"best     {escape(spec.metric)} [bold green]{text(summary.best.value)}[/] in trial {summary.best.number}"
@@ -179,8 +182,11 @@ def show(
         f"  (configuration {attempt.configuration}, attempt {attempt.attempt + 1})"
     )
     if attempt.value is not None:
-        where = "" if trial.best_epoch is None else f" in epoch {trial.best_epoch}"
-        out.print(f"{escape(record.spec.metric)} [bold]{text(attempt.value)}[/]{where}, {attempt.epoch} epochs trained")
+        # The value of a trial that was stopped is its last one; of one that finished, its best.
+        finished = attempt.state is State.COMPLETE and trial.best_epoch is not None
+        where = f" in epoch {trial.best_epoch}" if finished else ""
+        trained = count(attempt.epoch, "epoch")
+        out.print(f"{escape(record.spec.metric)} [bold]{text(attempt.value)}[/]{where}, {trained} trained")
     out.print(f"worker {escape(text(attempt.owner))}, {duration(trial.seconds)}, code {escape(text(trial.code))}")
     if trial.params:
         out.print()
@@ -255,12 +261,14 @@ def export(
 def print_model(exported: ExportedModel) -> None:
     """Print what an exported model is and does."""
     spec, attempt = exported.best.study.spec, exported.best.trial.attempt
-    out.print(f"model      {escape(str(exported.path))}, trial {attempt.number}")
-    out.print(f"{escape(spec.metric)}  [bold green]{text(attempt.value)}[/], measured again in a fresh process")
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("model", f"{escape(str(exported.path))}, of trial {attempt.number}")
+    rows.add_row(escape(spec.metric), f"[bold green]{text(attempt.value)}[/], measured again in a fresh process")
     for part, metrics in ((exported.part, exported.metrics), ("test", exported.test)):
         if metrics is not None:
             shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
-            out.print(f"{part:<10} {escape(shown)}")
+            rows.add_row(f"on {part} data", escape(shown))
+    out.print(rows)
 
 
 def _summary_fields(summary: Summary) -> dict[str, object]:

@@ -54,7 +54,7 @@ def _print_lines(
 def one_line(summary: Summary) -> str:
     """Return where a study stands in one line."""
     parts = [
-        f"{summary.study.name}: {summary.state}, {summary.settled}/{summary.study.budget} trials",
+        f"{summary.study.name}: {summary.state}, {summary.settled}/{summary.study.budget} trials "
         f"({summary.complete} complete, {summary.pruned} pruned, {summary.failed} failed)",
         f"{len(summary.running)} running",
     ]
@@ -71,15 +71,16 @@ def view(summary: Summary) -> RenderableType:
     head = Table.grid(padding=(0, 2))
     head.add_row(
         Text(study.name, style="bold"),
-        ProgressBar(total=study.budget, completed=summary.settled, width=30),
+        ProgressBar(total=study.budget, completed=summary.settled, width=min(40, max(out.width // 4, 10))),
         f"{summary.settled}/{study.budget} trials",
-        f"[green]{summary.complete} complete[/] [yellow]{summary.pruned} pruned[/] [red]{summary.failed} failed[/]",
         f"{duration(summary.seconds_left)} left" if summary.seconds_left is not None else summary.state,
     )
-    parts: list[RenderableType] = [head]
+    failed = f"[red]{summary.failed} failed[/]" if summary.failed else "0 failed"
+    counts = f"[green]{summary.complete} complete[/], [yellow]{summary.pruned} pruned[/], {failed}"
+    parts: list[RenderableType] = [head, f"{counts}; {summary.epochs_saved} epochs saved by pruning"]
     if summary.best is not None:
         best = f"[bold green]{text(summary.best.value)}[/] in trial {summary.best.number}"
-        parts.append(f"best {escape(study.spec.metric)} {best}; {summary.epochs_saved} epochs saved by pruning")
+        parts.append(f"best {escape(study.spec.metric)} {best}")
     if summary.running:
         parts.append(_running(summary))
     if summary.failures:

@@ -53,7 +53,8 @@ def create(
         artifacts=bootstrap.artifacts_url(artifacts),
         accept_code=accept_code,
     )
-    print_note(f"{created.study.name}: {created.note}; its workers: tuner worker {created.study.name}")
+    name, folder = created.study.name, "" if file.parent == o.DEFAULT_STUDIES else f" --studies {file.parent}"
+    print_note(f"{name}: {created.note}; its workers: tuner worker {name}{folder}")
 
 
 def run(

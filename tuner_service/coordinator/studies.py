@@ -128,7 +128,7 @@ def _continue(
         storage.extend_study(study.study_id, spec.trials)
         note += f", extended from {study.budget} to {spec.trials} trials"
     elif study.ending is not None:
-        note = f"is {study.ending} already"
+        note = f"already {study.ending}"
     return Created(study, note)
 
 

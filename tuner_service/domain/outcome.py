@@ -89,7 +89,7 @@ class Failure:
     MAX_TRACEBACK = 16_000
 
     def shortened(self) -> Failure:
-        """Return the failure as it is kept: the start of the message, the end of the traceback, in storable characters."""
+        """Return the failure as it is kept: the start of the message, the end of the traceback, no NUL."""
         traceback = self.traceback
         if len(traceback) > self.MAX_TRACEBACK:
             traceback = "...\n" + traceback[-self.MAX_TRACEBACK :]

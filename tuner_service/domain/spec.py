@@ -53,7 +53,7 @@ class StudySpec(BaseModel):
         if self.direction is None and known_direction(self.metric) is None:
             raise ValueError(
                 f"direction: it is not known whether a larger {self.metric!r} is better; say "
-                'direction="maximize" or direction="minimize"'
+                'direction="maximize" or direction="minimize" (--set direction=maximize)'
             )
         min_epochs = getattr(self.pruner, "min_epochs", None)
         if min_epochs is not None and self.max_epochs < min_epochs:

@@ -41,5 +41,5 @@ def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> N
             case Expire(trial_id, reason):
                 if storage.expire(trial_id, reason):
                     _log.warning("a worker of %s was lost; its trial is run again", study.name)
-            case End(ending, message) if storage.end_study(study.study_id, ending, message):
-                _log.info("study %s: %s %s", study.name, ending, message)
+            case End(ending, message) if storage.end_study(study.study_id, ending, message, seen=study):
+                _log.info("study %s: %s%s", study.name, ending, f", {message}" if message else "")

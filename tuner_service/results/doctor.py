@@ -65,7 +65,7 @@ def _storage(connect: Callable[[], LedgerStorage]) -> list[Finding]:
         studies = ledger.studies()
         now = ledger.now()
         alive = [one for study in studies for one in ledger.workers(study.study_id) if one.alive(now)]
-        found = f"{len(studies)} studies, {len(alive)} workers alive"
+        found = f"studies: {len(studies)}, workers alive: {len(alive)}"
         return [Finding("storage", found, good=True)]
     except SchemaError as error:
         return [Finding("storage", str(error), good=None)]

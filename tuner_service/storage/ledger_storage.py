@@ -73,8 +73,12 @@ class LedgerStorage(Protocol):
     def set_control(self, study_id: int, control: Control) -> None:
         """Record what the users want; one that was stopped or failed goes on with ``Control.RUN``."""
 
-    def end_study(self, study_id: int, ending: Ending, message: str = "") -> bool:
-        """Record that the study has ended; return whether it had not before."""
+    def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
+        """Record that the study has ended, and return whether it was for this call to do.
+
+        It is not where the study had ended before, or where its budget or control is not what was ``seen``: a user has
+        extended or resumed it in the meantime.
+        """
 
     def delete_study(self, study_id: int) -> None:
         """Remove a study with all its rows."""

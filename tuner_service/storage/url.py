@@ -51,7 +51,7 @@ class StorageUrl:
             raise StorageError(
                 "the storage URL has an @ in its password or user; write it as %40, a : as %3A and a / as %2F"
             )
-        if backend == "sqlite" and _is_in_memory(url):
+        if backend == "sqlite" and not _is_file(url.database):
             raise StorageError(f"an SQLite storage needs a file, such as {DEFAULT_URL}: workers are processes")
         if backend == "sqlite":
             url = url.set(drivername="sqlite")
@@ -79,5 +79,6 @@ class StorageUrl:
         return f"StorageUrl({str(self)!r})"
 
 
-def _is_in_memory(url: URL) -> bool:
-    return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"
+def _is_file(database: str | None) -> bool:
+    # A name that begins with "file:" is an URI of SQLite's own, in memory or read-only as it says.
+    return bool(database) and ":memory:" not in str(database) and not str(database).startswith("file:")

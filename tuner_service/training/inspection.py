@@ -54,8 +54,9 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
         )
     given: dict[str, object] = {} if study.spec is None else study.spec.model_dump()
     if study.kind == "objective" and study.spec is None:
-        # An Optuna script: what it returns has no name of its own, and the study is called like the file.
-        given = {"name": path.stem, "metric": "value", "max_epochs": 100}
+        # An Optuna script: what it returns has no name of its own, the study is called like the file, and Optuna's
+        # default pruner is the median.
+        given = {"name": path.stem, "metric": "value", "max_epochs": 100, "pruner": {"kind": "median"}}
     spec = parse_spec(override(given, *changes))
     draws = _probe(study, spec) if study.kind == "build_model" else []
     return Inspection(spec, study.kind, draws, _versions())

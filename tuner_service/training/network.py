@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import optuna
 
 from tuner_service.domain.direction import is_better
@@ -197,10 +198,12 @@ def number(value: object) -> float:
 
     One number in an array will do, as from NumPy; text will not, even where it looks like a number.
     """
+    # NumPy takes an array for a number only if it has no dimensions.
+    given = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     try:
-        if value is None or isinstance(value, str | bytes | bool):
+        if given is None or isinstance(given, str | bytes | bool):
             raise TypeError
-        return float(value)  # type: ignore[arg-type]  # that is what is tried
+        return float(given)  # type: ignore[arg-type]  # that is what is tried
     except (TypeError, ValueError, OverflowError):
         shown = repr(value)[:60]
         raise StudyFileError(f"the objective's value must be a number, got {shown}, a {type(value).__name__}") from None

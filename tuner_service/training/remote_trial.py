@@ -29,7 +29,7 @@ MAX_ATTRIBUTE = 64 * 1024
 
 @dataclass(frozen=True)
 class Ask:
-    """A question or a note of the child to its supervisor; ``op`` is a method of ``worker.attempt.RunningAttempt``."""
+    """A question or a note of the child to its supervisor; ``op`` is a method of ``ledger.running.RunningAttempt``."""
 
     op: str
     arguments: tuple[Any, ...]

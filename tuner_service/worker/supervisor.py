@@ -51,6 +51,8 @@ class Supervisor:
         """
         self._listen_to_signals()
         study = self._wait_for_study()
+        if study is None:
+            return INTERRUPTED
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
@@ -99,8 +101,8 @@ class Supervisor:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
 
-    def _wait_for_study(self) -> StudyRecord:
-        """Return the study, waiting for the coordinator's side to make the tables and it."""
+    def _wait_for_study(self) -> StudyRecord | None:
+        """Return the study, waiting for the coordinator's side to make the tables and it; ``None`` if told to stop."""
         deadline = time.monotonic() + self._settings.wait_s
         said = False
         while True:
@@ -109,8 +111,10 @@ class Supervisor:
                 return self._storage.study(self._settings.study)
             except (SchemaError, StudyNotFoundError, StorageUnavailableError) as error:
                 left = deadline - time.monotonic()
-                if left <= 0 or self._stopping.wait(min(1.0, left)):
+                if left <= 0:
                     raise
+                if self._stopping.wait(min(1.0, left)):
+                    return None
                 if not said:
                     _log.warning("%s (waiting up to %.0f s for it)", error, self._settings.wait_s)
                     said = True

@@ -17,6 +17,7 @@ from tuner_service.domain.spec import parse_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.trial import Param, Trial
 
+STUDY = "tuner:study"
 CONFIGURATION = "tuner:configuration"
 ATTEMPT = "tuner:attempt"
 CLAIM = "tuner:claim"
@@ -24,9 +25,9 @@ OUTCOME = "tuner:outcome"
 FIXED_PARAMS = "fixed_params"  # as Optuna's enqueue_trial has it
 
 
-def waiting_trial(new: NewAttempt, params: Mapping[str, Param]) -> FrozenTrial:
+def waiting_trial(study_id: int, new: NewAttempt, params: Mapping[str, Param]) -> FrozenTrial:
     """Return the row to be inserted for an attempt."""
-    attributes: dict[str, Any] = {CONFIGURATION: new.configuration, ATTEMPT: new.attempt}
+    attributes: dict[str, Any] = {STUDY: study_id, CONFIGURATION: new.configuration, ATTEMPT: new.attempt}
     if params:
         attributes[FIXED_PARAMS] = dict(params)
     return optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=attributes)

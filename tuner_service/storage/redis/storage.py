@@ -93,10 +93,12 @@ class RedisLedgerStorage:
         direction = StudyDirection[new.spec.better.upper()]
         try:
             study_id = storage.create_new_study([direction], name)
-            storage.set_study_system_attr(study_id, "study:metric_names", [new.spec.metric])
         except DuplicatedStudyError:
             # Somebody else's, or one whose creation was cut off before it was recorded below.
             study_id = storage.get_study_id_from_name(name)
+            if storage.get_study_directions(study_id) != [direction] or self._trials(study_id):
+                raise StudyExistsError(f"a study {name!r} exists already") from None
+        storage.set_study_system_attr(study_id, "study:metric_names", [new.spec.metric])
         record = StudyRecord(
             study_id=study_id,
             name=name,
@@ -111,25 +113,34 @@ class RedisLedgerStorage:
             created_at=self.now(),
         )
         with unavailable(self._url):
+            # The name first: cut off between the two, it leads nowhere, and the study can still be created.
+            self._client.hset(_NAMES, name, str(study_id))
             if not self._client.setnx(_study_key(study_id), rows.study_to_json(record)):
                 raise StudyExistsError(f"a study {name!r} exists already")
-            self._client.hset(_NAMES, name, str(study_id))
         return record
 
     def study(self, name: str) -> StudyRecord:
         with unavailable(self._url):
             study_id = cast(bytes | None, self._client.hget(_NAMES, name))
             text = None if study_id is None else cast(bytes | None, self._client.get(_study_key(int(study_id))))
-            if text is None:
-                names = cast(list[bytes], self._client.hkeys(_NAMES))
-                raise StudyNotFoundError.for_name(name, (one.decode() for one in names))
-        return rows.study_from_json(text)
+        study = None if text is None else rows.study_from_json(text)
+        if study is None or not self._is_in_optuna(study):
+            raise StudyNotFoundError.for_name(name, (one.name for one in self.studies()))
+        return study
 
     def studies(self) -> list[StudyRecord]:
         with unavailable(self._url):
             ids = sorted(int(one) for one in cast(list[bytes], self._client.hvals(_NAMES)))
             texts = cast(list[bytes | None], self._client.mget([_study_key(one) for one in ids])) if ids else []
-        return [rows.study_from_json(text) for text in texts if text is not None]
+        records = [rows.study_from_json(text) for text in texts if text is not None]
+        return [study for study in records if self._is_in_optuna(study)]
+
+    def _is_in_optuna(self, study: StudyRecord) -> bool:
+        """Return whether a study is still there for Optuna: optuna-dashboard deletes what it knows of."""
+        try:
+            return self.optuna_storage().get_study_name_from_id(study.study_id) == study.name
+        except KeyError:
+            return False
 
     def extend_study(self, study_id: int, budget: int) -> None:
         def extended(study: StudyRecord) -> StudyRecord:
@@ -149,11 +160,12 @@ class RedisLedgerStorage:
 
         self._change(study_id, steered)
 
-    def end_study(self, study_id: int, ending: Ending, message: str = "") -> bool:
+    def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
         now = self.now()
 
         def ended(study: StudyRecord) -> StudyRecord:
-            if study.ending is not None:
+            changed = seen is not None and (study.budget, study.control) != (seen.budget, seen.control)
+            if study.ending is not None or changed:
                 return study
             return dataclasses.replace(study, ending=ending, ending_message=message, ended_at=now)
 
@@ -199,7 +211,7 @@ class RedisLedgerStorage:
     # --- attempts ---
 
     def attempts(self, study_id: int) -> list[Attempt]:
-        return self._attempts(study_id, self._trials(study_id))
+        return self._attempts(study_id, self._rows(study_id))
 
     def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
         inserted = 0
@@ -209,7 +221,7 @@ class RedisLedgerStorage:
             if (one.configuration, one.attempt) in there:
                 continue
             params = {} if one.params_of is None else rows.given_params(by_id[one.params_of])
-            trial_id = self.optuna_storage().create_new_trial(study_id, rows.waiting_trial(one, params))
+            trial_id = self.optuna_storage().create_new_trial(study_id, rows.waiting_trial(study_id, one, params))
             first = rows.first_rows(self._trials(study_id))
             if first[one.configuration, one.attempt] == trial_id:
                 inserted += 1
@@ -348,9 +360,8 @@ class RedisLedgerStorage:
         return sorted((WorkerInfo(**json.loads(text)) for text in texts), key=lambda one: one.started_at)
 
     def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
-        trials = [one for one in self._trials(study_id) if numbers is None or one.number in numbers]
-        attempts = self._attempts(study_id, trials)
-        ours = [one for one in trials if rows.is_ours(one)]
+        ours = [one for one in self._rows(study_id) if numbers is None or one.number in numbers]
+        attempts = self._attempts(study_id, ours)
         return [rows.to_trial(trial, one, curves=curves) for trial, one in zip(ours, attempts, strict=True)]
 
     def _held(self, study_id: int, worker_id: str) -> frozenset[int]:
@@ -365,14 +376,27 @@ class RedisLedgerStorage:
         except KeyError:
             return []
 
+    def _rows(self, study_id: int) -> list[FrozenTrial]:
+        """Return the rows of a study, without those that were withdrawn because another reconciler was faster."""
+        trials = self._trials(study_id)
+        first = rows.first_rows(trials)
+        return [
+            one
+            for one in trials
+            if rows.is_ours(one) and (not one.state.is_finished() or first[rows.key_of(one)] == one._trial_id)
+        ]
+
     def _trial(self, trial_id: int) -> FrozenTrial | None:
+        storage = self.optuna_storage()
         try:
-            return self.optuna_storage().get_trial(trial_id)
+            trial = storage.get_trial(trial_id)
+            # Optuna's journal goes on giving out the trials of a study that was deleted.
+            storage.get_study_name_from_id(trial.system_attrs[rows.STUDY])
         except KeyError:
             return None
+        return trial
 
-    def _attempts(self, study_id: int, trials: Sequence[FrozenTrial]) -> list[Attempt]:
-        ours = [one for one in trials if rows.is_ours(one)]
+    def _attempts(self, study_id: int, ours: Sequence[FrozenTrial]) -> list[Attempt]:
         running = [one for one in ours if one.state is TrialState.RUNNING]
         with unavailable(self._url):
             pipe = self._client.pipeline(transaction=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+import fcntl
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class SqlLedgerStorage:
 
     def create_tables(self) -> None:
         if self._url.backend == "sqlite":
-            folder = Path(str(self._url.url.database)).expanduser().parent
+            folder = Path(str(self._url.url.database)).parent
             if not folder.is_dir():
                 raise StorageError(f"the folder {folder} of the storage {self._url} does not exist; make it first")
             if (shared := network_file_system(folder)) is not None:
@@ -49,7 +50,8 @@ class SqlLedgerStorage:
                     f"the storage {self._url} lies on a network file system ({shared}), where SQLite loses and doubles "
                     "rows; use a local folder, or PostgreSQL"
                 )
-            self._create_tables()
+            with _alone_in(folder):
+                self._create_tables()
             return
         # Two coordinators that make tables at once break each other in the middle.
         with transaction(self._engine, self._url) as connection:
@@ -57,16 +59,11 @@ class SqlLedgerStorage:
             self._create_tables()
 
     def _create_tables(self) -> None:
-        for tries_left in (2, 1, 0):
-            try:
-                make_optuna_tables(self._url)
-                t.metadata.create_all(self._engine)
-                break
-            except (OperationalError, ProgrammingError) as error:
-                # SQLite has no lock to wait for, and says that the other one was faster.
-                if "already exists" not in str(error) or not tries_left:
-                    raise translated(error, self._url) from error
-                time.sleep(0.5)
+        try:
+            make_optuna_tables(self._url)
+            t.metadata.create_all(self._engine)
+        except (OperationalError, ProgrammingError) as error:
+            raise translated(error, self._url) from error
         with self._write() as connection:
             new = insert(connection, t.tuner_schema).values(version=t.SCHEMA_VERSION)
             connection.execute(new.on_conflict_do_nothing())
@@ -90,6 +87,7 @@ class SqlLedgerStorage:
 
     def optuna_storage(self) -> optuna.storages.BaseStorage:
         if self._optuna is None:
+            self.check_tables()
             self._optuna = open_optuna_storage(self._url, self._engine)
         return self._optuna
 
@@ -117,9 +115,9 @@ class SqlLedgerStorage:
         with self._write() as connection:
             studies.set_control(connection, study_id, control)
 
-    def end_study(self, study_id: int, ending: Ending, message: str = "") -> bool:
+    def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
         with self._write() as connection:
-            return studies.end(connection, study_id, ending, message)
+            return studies.end(connection, study_id, ending, message, seen)
 
     def delete_study(self, study_id: int) -> None:
         with self._write() as connection:
@@ -177,3 +175,14 @@ class SqlLedgerStorage:
 
     def _write(self) -> AbstractContextManager[Connection]:
         return transaction(self._engine, self._url)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes tables in a folder. SQLite has no lock that spans what Optuna does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

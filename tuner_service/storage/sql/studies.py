@@ -94,10 +94,12 @@ def set_control(connection: Connection, study_id: int, control: Control) -> None
         _reopen(connection, study_id, Ending.STOPPED, Ending.FAILED)
 
 
-def end(connection: Connection, study_id: int, ending: Ending, message: str) -> bool:
-    """Record that the study has ended, unless it had before."""
+def end(connection: Connection, study_id: int, ending: Ending, message: str, seen: StudyRecord | None) -> bool:
+    """Record that the study has ended, unless it had before, or is not as it was seen any more."""
     ours = t.tuner_studies
     statement = update(ours).where(ours.c.study_id == study_id, ours.c.ending.is_(None))
+    if seen is not None:
+        statement = statement.where(ours.c.budget == seen.budget, ours.c.control == seen.control)
     values = {"ending": ending, "ending_message": message, "ended_at": clock(connection)}
     return connection.execute(statement.values(**values)).rowcount == 1
 
