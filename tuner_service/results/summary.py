@@ -79,7 +79,7 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
         complete=ended[State.COMPLETE],
         pruned=ended[State.PRUNED],
         failed=ended[State.FAIL],
-        retries=sum(max(sum(one.owner is not None for one in mine) - 1, 0) for mine in grouped.values()),
+        retries=sum(max(sum(one.reason is not Reason.WITHDRAWN for one in mine) - 1, 0) for mine in grouped.values()),
         epochs_trained=sum(one.epoch for one in attempts),
         epochs_saved=sum(max(study.spec.max_epochs - one.epoch, 0) for one in pruned),
         best=best_attempt(study, attempts),
