@@ -55,7 +55,8 @@ def scrub(argv: Sequence[str]) -> None:
     os.set_inheritable(readable, True)
     environment[_PIPE_VARIABLE] = str(readable)
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "tuner_service", *rest], environment)  # noqa: S606 - this program
+    # -P: a file of the working folder must not be taken for a package here.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "tuner_service", *rest], environment)  # noqa: S606
 
 
 def guards_secret() -> bool:

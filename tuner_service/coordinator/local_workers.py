@@ -55,7 +55,8 @@ class LocalWorkers:
     ) -> None:
         self._storage = storage
         beats = ["--beat", str(_BEAT_S), "--lease", str(_LEASE_S)]
-        self._command = [sys.executable, "-m", "tuner_service", "worker", study, *arguments, *beats]
+        # -P: a file of the working folder must not be taken for a package, least of all where the password is.
+        self._command = [sys.executable, "-P", "-m", "tuner_service", "worker", study, *arguments, *beats]
         self._environment = {**os.environ, "TUNER_STORAGE": secret_url}
         self._log = Path(f"{study}.workers.log")
         self._workers = [self._start(f"local-{os.getpid()}-{index}-0") for index in range(workers)]

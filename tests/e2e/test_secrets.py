@@ -1,0 +1,47 @@
+"""The database's password, and everybody who must not see it."""
+
+from __future__ import annotations
+
+from tests.e2e.tuner import Tuner
+from tests.servers import PostgresServer
+
+_CANARY = "c4n4ry-in-a-c0al-mine"
+
+
+def test_study_code_and_outputs_never_hold_the_password(postgres_tuner: Tuner, postgres_server: PostgresServer) -> None:
+    """It is in no environment and no arguments up the chain of processes, and in no output, log, file or export."""
+    url = postgres_tuner.storage.replace("postgres:@", f"postgres:{_CANARY}@")
+    tuner = Tuner(postgres_tuner.folder, url, postgres_tuner.marker)
+    study = tuner.add_study("nosy")
+    # Files of the working folder are not taken for packages by the processes that hold the password.
+    for package in ("psycopg2", "stamina", "yaml"):
+        (tuner.folder / f"{package}.py").write_text("raise SystemExit('shadowed')\n")
+    results = [
+        tuner("run", "studies/nosy.py", "--slots", "1"),
+        tuner("run", "studies/nosy.py", "--storage", url, "--set", "trials=3"),
+        tuner("list"),
+        tuner("trials", "nosy", "--json"),
+        tuner("export", "nosy"),
+        tuner("doctor", "--json"),
+        tuner("status", "nobody", code=2),
+    ]
+    assert "***" in results[0].out
+    assert "3 of 3 settled" in results[1].out
+
+    seen = {path: path.read_text() for path in study.parent.glob("seen-*.txt")}
+    assert {path.name.split("-")[1] for path in seen} == {"import", "trial"}
+    # It could look, and found something: what it found is not the password.
+    assert all("TUNER_TEST_MARKER" in found for found in seen.values())
+    leaks = [str(path) for path, found in seen.items() if _CANARY in found]
+    leaks += [f"command {number}" for number, one in enumerate(results) if _CANARY in one.out + one.err]
+    written = [path for path in tuner.folder.rglob("*") if path.is_file()]
+    leaks += [str(path) for path in written if _CANARY.encode() in path.read_bytes()]
+    for table in (
+        "trial_user_attributes",
+        "trial_system_attributes",
+        "tuner_studies",
+        "tuner_attempts",
+        "tuner_workers",
+    ):
+        leaks += [table for row in tuner.query(f"SELECT * FROM {table}") if _CANARY in str(row)]
+    assert leaks == []

@@ -1,0 +1,209 @@
+"""The ladders of fidelities, and the decisions at their rungs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner_service.domain.direction import Direction
+from tuner_service.domain.pruner import (
+    Hyperband,
+    Median,
+    NoPruning,
+    SuccessiveHalving,
+    bracket_shares,
+    judged_before,
+    reported_epochs,
+    rung_epochs,
+)
+
+
+@pytest.mark.parametrize(
+    ("min_epochs", "max_epochs", "factor", "rungs"),
+    [
+        pytest.param(1, 27, 3, (1, 3, 9), id="the top is not a rung"),
+        pytest.param(1, 28, 3, (1, 3, 9, 27), id="one below the top is"),
+        pytest.param(1, 243, 3, (1, 3, 9, 27, 81), id="no rung is lost to a logarithm"),
+        pytest.param(1, 1000, 10, (1, 10, 100), id="powers of ten"),
+        pytest.param(4, 30, 2, (4, 8, 16), id="a higher start"),
+        pytest.param(5, 5, 2, (), id="where start and end are one there is none"),
+    ],
+)
+def test_rungs_multiply_from_the_lowest_up_to_the_top(
+    min_epochs: int, max_epochs: int, factor: int, rungs: tuple[int, ...]
+) -> None:
+    """A rung is the lowest one times a power of the factor, below the maximum."""
+    assert rung_epochs(min_epochs, max_epochs, factor) == rungs
+
+
+@pytest.mark.parametrize(
+    ("min_epochs", "factor"), [pytest.param(0, 3, id="no epoch"), pytest.param(1, 1, id="no step")]
+)
+def test_a_ladder_without_steps_is_refused(min_epochs: int, factor: int) -> None:
+    """A ladder that would have no end is an error with what was received."""
+    with pytest.raises(
+        ValueError, match=rf"need min_epochs >= 1 and reduction_factor >= 2, got {min_epochs}, {factor}"
+    ):
+        rung_epochs(min_epochs, 10, factor)
+
+
+@pytest.mark.parametrize(
+    ("min_epochs", "max_epochs", "factor", "brackets", "shares"),
+    [
+        pytest.param(1, 81, 3, None, (81, 34, 15, 8, 5), id="the paper's example"),
+        pytest.param(1, 243, 3, None, (243, 98, 41, 18, 9, 6), id="243 epochs by 3 have 6 brackets"),
+        pytest.param(1, 1000, 10, None, (1000, 134, 20, 4), id="1000 epochs by 10 have 4 brackets"),
+        pytest.param(1, 26, 3, None, (9, 5, 3), id="a top that is no power belongs to the bracket below it"),
+        pytest.param(1, 27, 3, 2, (27, 12), id="the first brackets are those that stop earliest"),
+        pytest.param(1, 27, 3, 9, (27, 12, 6, 4), id="never more brackets than fidelities"),
+        pytest.param(5, 5, 3, None, (1,), id="one fidelity has one bracket"),
+    ],
+)
+def test_brackets_share_the_configurations_as_in_the_paper(
+    min_epochs: int, max_epochs: int, factor: int, brackets: int | None, shares: tuple[int, ...]
+) -> None:
+    """A bracket's share is the number of configurations that Hyperband's Algorithm 1 starts in it."""
+    assert bracket_shares(min_epochs, max_epochs, factor, brackets) == shares
+    assert Hyperband(min_epochs=min_epochs, reduction_factor=factor, brackets=brackets).brackets_for(max_epochs) == len(
+        shares
+    )
+
+
+def test_brackets_get_their_shares_of_the_configurations() -> None:
+    """Over many configurations each bracket has about the part that it is to have."""
+    pruner = Hyperband(brackets=None)
+    drawn = Counter(pruner.bracket_of(one, 81, seed=0) for one in range(4000))
+    shares = bracket_shares(1, 81, 3, None)
+    for bracket, share in enumerate(shares):
+        assert drawn[bracket] / 4000 == pytest.approx(share / sum(shares), abs=0.03)
+
+
+def test_a_configuration_keeps_its_bracket() -> None:
+    """The bracket follows from the study's seed and the configuration, so that a retry is compared with the same."""
+    pruner = Hyperband(brackets=None)
+    brackets = [pruner.bracket_of(one, 81, seed=7) for one in range(50)]
+    assert [Hyperband(brackets=None).bracket_of(one, 81, seed=7) for one in range(50)] == brackets
+    assert [pruner.bracket_of(one, 81, seed=8) for one in range(50)] != brackets
+
+
+def test_a_later_bracket_leaves_out_the_lowest_rungs() -> None:
+    """Bracket ``b`` begins ``b`` rungs up the ladder, and the last one judges nobody."""
+    pruner = Hyperband(brackets=None)
+    assert [pruner.rungs(bracket, 27) for bracket in range(4)] == [(1, 3, 9), (3, 9), (9,), ()]
+
+
+@pytest.mark.parametrize("pruner", [SuccessiveHalving(), Median(), NoPruning()], ids=lambda one: one.kind)
+def test_other_pruners_have_one_bracket(pruner: SuccessiveHalving | Median | NoPruning) -> None:
+    """Only Hyperband divides the configurations."""
+    assert pruner.brackets_for(81) == 1
+    assert {pruner.bracket_of(one, 81, seed=0) for one in range(20)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("value", "others", "direction", "pruned"),
+    [
+        pytest.param(0.1, [], "maximize", False, id="the first goes on"),
+        pytest.param(0.1, [0.2], "maximize", True, id="the second stops where it is worse"),
+        pytest.param(0.3, [0.2], "maximize", False, id="the second goes on where it is better"),
+        pytest.param(0.1, [0.2], "minimize", False, id="less is better where it is minimized"),
+        pytest.param(0.3, [0.2], "minimize", True, id="more is worse where it is minimized"),
+        pytest.param(0.8, [0.9, 0.7, 0.6, 0.5, 0.4], "maximize", False, id="the second best of six is in the third"),
+        pytest.param(0.7, [0.9, 0.8, 0.6, 0.5, 0.4], "maximize", True, id="the third best of six is not"),
+        pytest.param(0.2, [0.1, 0.3, 0.4, 0.5, 0.6], "minimize", False, id="the second least of six is in the third"),
+        pytest.param(0.5, [0.5, 0.5, 0.5], "maximize", False, id="equals go on together"),
+    ],
+)
+def test_halving_lets_the_best_part_of_a_rung_go_on(
+    value: float, others: list[float], direction: Direction, pruned: bool
+) -> None:
+    """One in ``reduction_factor`` goes on from a rung, in both directions."""
+    assert SuccessiveHalving().should_prune(value, others, direction) is pruned
+    assert Hyperband().should_prune(value, others, direction) is pruned
+
+
+@given(
+    values=st.lists(st.integers(0, 30), min_size=1, max_size=25),
+    factor=st.integers(2, 5),
+    direction=st.sampled_from(["minimize", "maximize"]),
+)
+def test_halving_decides_as_optuna_does(values: list[int], factor: int, direction: Direction) -> None:
+    """At every rung the decision is that of ``optuna.pruners.SuccessiveHalvingPruner`` for the same arrivals."""
+    pruner = SuccessiveHalving(reduction_factor=factor)
+    ours = [pruner.should_prune(value, values[:before], direction) for before, value in enumerate(values)]
+    assert ours == _optuna_decisions(tuple(values), factor, direction)
+
+
+def _optuna_decisions(values: tuple[int, ...], factor: int, direction: Direction) -> list[bool]:
+    from optuna.pruners._successive_halving import _is_trial_promotable_to_next_rung
+
+    way = optuna.study.StudyDirection[direction.upper()]
+    # Optuna counts the trial itself among those that have reached the rung.
+    return [
+        not _is_trial_promotable_to_next_rung(value, [*map(float, values[: before + 1])], factor, way)
+        for before, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "others", "direction", "pruned"),
+    [
+        pytest.param(0.0, [1.0] * 4, "maximize", False, id="too few to compare with"),
+        pytest.param(0.0, [1.0] * 5, "maximize", True, id="below the median"),
+        pytest.param(1.0, [1.0] * 5, "maximize", False, id="at the median"),
+        pytest.param(2.0, [1.0] * 5, "minimize", True, id="above the median where less is better"),
+        pytest.param(0.5, [0.0, 0.1, 0.6, 0.7, 0.8, 0.4], "maximize", False, id="the middle of an even number"),
+    ],
+)
+def test_median_stops_what_is_worse_than_half(
+    value: float, others: list[float], direction: Direction, pruned: bool
+) -> None:
+    """A trial stops where it is worse than the median of enough earlier ones."""
+    assert Median(startup_trials=5).should_prune(value, others, direction) is pruned
+
+
+def test_median_without_startup_trials_lets_the_first_one_pass() -> None:
+    """There is nothing to compare the first trial with, whatever the setting."""
+    assert not Median(startup_trials=0).should_prune(0.0, [], "maximize")
+
+
+def test_median_judges_at_its_interval() -> None:
+    """The first judgement is at ``min_epochs``, then one each interval, none at the end."""
+    assert Median(min_epochs=2, interval_epochs=3).rungs(0, 11) == (2, 5, 8)
+
+
+def test_no_pruning_stops_nobody() -> None:
+    """There is no rung, and no decision."""
+    assert NoPruning().rungs(0, 100) == ()
+    assert not NoPruning().should_prune(-9.0, [1.0] * 50, "maximize")
+
+
+def test_a_configuration_is_not_compared_with_itself() -> None:
+    """At a rung count the finite values of the others."""
+    assert judged_before({0: 0.5, 1: math.nan, 2: math.inf, 3: 0.7}, 3) == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "rungs", "epochs"),
+    [
+        pytest.param(5, (1, 3), {1, 2, 3, 4, 5}, id="a short trial reports every epoch"),
+        pytest.param(30, (), set(range(1, 31)), id="thirty epochs are thirty points"),
+        pytest.param(61, (1,), {1, *range(3, 61, 3), 61}, id="rungs and the last epoch are always there"),
+    ],
+)
+def test_reports_are_few(max_epochs: int, rungs: tuple[int, ...], epochs: set[int]) -> None:
+    """Optuna is told the rungs, the end and about thirty points."""
+    assert reported_epochs(max_epochs, rungs) == epochs
+
+
+@given(max_epochs=st.integers(1, 10_000), min_epochs=st.integers(1, 20), factor=st.integers(2, 5))
+def test_reports_never_exceed_their_number(max_epochs: int, min_epochs: int, factor: int) -> None:
+    """Beside the rungs and the last epoch there are at most thirty."""
+    rungs = rung_epochs(min_epochs, max_epochs, factor)
+    epochs = reported_epochs(max_epochs, rungs)
+    assert {*rungs, max_epochs} <= epochs <= set(range(1, max_epochs + 1))
+    assert len(epochs) <= 30 + len(rungs) + 1

@@ -1,0 +1,179 @@
+"""What a specification may say, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.records import make_spec
+from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
+from tuner_service.domain.sampler import Random, Tpe
+from tuner_service.domain.spec import differences, parse_spec, to_json
+from tuner_service.errors import SpecError
+
+
+def test_few_fields_are_a_specification() -> None:
+    """Name, metric, trials and epochs are enough; the rest has defaults."""
+    spec = parse_spec({"name": "digits", "metric": "val_accuracy", "trials": 4, "max_epochs": 9})
+    assert (spec.sampler, spec.pruner, spec.better) == (Tpe(), NoPruning(), "maximize")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "value"),
+    [
+        pytest.param({"sampler": "random"}, "sampler", Random(), id="a sampler by its kind"),
+        pytest.param({"sampler": {"kind": "tpe", "seed": 3}}, "sampler", Tpe(seed=3), id="a sampler with its seed"),
+        pytest.param({"pruner": "median"}, "pruner", Median(), id="a pruner by its kind"),
+        pytest.param({"pruner": "successive-halving"}, "pruner", SuccessiveHalving(), id="a kind with a hyphen"),
+        pytest.param(
+            {"pruner": {"kind": "hyperband", "brackets": None}}, "pruner", Hyperband(brackets=None), id="null"
+        ),
+        pytest.param({"pruner": Hyperband()}, "pruner", Hyperband(), id="a pruner as an object"),
+        pytest.param(
+            {"pruner": {"kind": "median", "min_epochs": 9}}, "max_epochs", 9, id="min_epochs up to max_epochs"
+        ),
+        pytest.param({"name": "A.b_c-9" + "x" * 93}, "name", "A.b_c-9" + "x" * 93, id="a name of 100 characters"),
+        pytest.param({"metric": "val_loss"}, "better", "minimize", id="a direction that is known"),
+        pytest.param({"metric": "val_loss", "direction": "maximize"}, "better", "maximize", id="a direction said"),
+        pytest.param({"metric": "reward", "direction": "minimize"}, "better", "minimize", id="a metric of one's own"),
+        pytest.param({"seed": 5}, "sampler_seed", 5, id="the sampler draws by the study's seed"),
+        pytest.param({"seed": 5, "sampler": {"kind": "tpe", "seed": 0}}, "sampler_seed", 0, id="or by its own, also 0"),
+    ],
+)
+def test_a_valid_form_means_what_it_says(fields: dict[str, Any], field: str, value: object) -> None:
+    """Short and long forms are read."""
+    assert getattr(make_spec(**fields), field) == value
+
+
+_NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, at most 100 characters"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param(
+            {"trails": 3}, "unknown field 'trails' in the specification. Did you mean 'trials'?", id="a misspelt field"
+        ),
+        pytest.param(
+            {"zzz": 3},
+            "unknown field 'zzz' in the specification. Known: direction, max_attempts, max_epochs, "
+            "max_repeated_errors, metric, name, pruner, sampler, seed, trials.",
+            id="a field that is near none",
+        ),
+        pytest.param(
+            {"median": {"min_epochs": 3}},
+            "unknown field 'median' in the specification. Known: direction, max_attempts, max_epochs, "
+            "max_repeated_errors, metric, name, pruner, sampler, seed, trials.",
+            id="a field named like a kind",
+        ),
+        pytest.param({"trials": 0}, "trials: must be greater than 0, got 0", id="no trials"),
+        pytest.param({"max_epochs": -1}, "max_epochs: must be greater than 0, got -1", id="negative epochs"),
+        pytest.param(
+            {"trials": "many"},
+            "trials: must be a valid integer, unable to parse string as an integer, got 'many'",
+            id="a word for a number",
+        ),
+        pytest.param(
+            {"trials": "x" * 200},
+            f"trials: must be a valid integer, unable to parse string as an integer, got '{'x' * 76}...",
+            id="a long value is shortened",
+        ),
+        pytest.param(
+            {"trials": 0, "seed": -1},
+            "trials: must be greater than 0, got 0; seed: must be greater than or equal to 0, got -1",
+            id="every mistake is named",
+        ),
+        pytest.param(
+            {"max_epochs": 2, "pruner": {"kind": "hyperband", "min_epochs": 3}},
+            "max_epochs: 2 is below the pruner's min_epochs, 3; raise the one or lower the other",
+            id="max_epochs below min_epochs",
+        ),
+        pytest.param(
+            {"metric": "reward"},
+            "direction: it is not known whether a larger 'reward' is better; say "
+            'direction="maximize" or direction="minimize" (--set direction=maximize)',
+            id="a metric whose direction is not known",
+        ),
+        pytest.param(
+            {"direction": "up"}, "direction: must be 'minimize' or 'maximize', got 'up'", id="an unknown direction"
+        ),
+        pytest.param({"name": "my study"}, f"name: 'my study' {_NAME}", id="a name with a blank"),
+        pytest.param({"name": "../x"}, f"name: '../x' {_NAME}", id="a name that is a path"),
+        pytest.param({"name": ""}, f"name: '' {_NAME}", id="an empty name"),
+        pytest.param({"name": "a\n"}, f"name: 'a\\n' {_NAME}", id="a name with a line's end"),
+        pytest.param({"name": "a" * 101}, f"name: '{'a' * 76}... {_NAME}", id="a name that is too long"),
+        pytest.param(
+            {"sampler": "tpee"},
+            "sampler: {'kind': 'tpee'} is not one of the kinds known here: random, tpe",
+            id="an unknown kind of sampler",
+        ),
+        pytest.param(
+            {"pruner": {"kind": "asha"}},
+            "pruner: {'kind': 'asha'} is not one of the kinds known here: hyperband, median, none, successive-halving",
+            id="an unknown kind of pruner",
+        ),
+        pytest.param({"sampler": 3}, "sampler: 3 is not one of the kinds known here: random, tpe", id="a number"),
+        pytest.param(
+            {"sampler": {"kind": "tpe", "sed": 3}},
+            "unknown field 'sed' in the sampler specification. Did you mean 'seed'?",
+            id="a misspelt field of a sampler",
+        ),
+        pytest.param(
+            {"sampler": {"kind": "random", "startup_trials": 3}},
+            "unknown field 'startup_trials' in the sampler specification. Known: kind, seed.",
+            id="a field of another sampler",
+        ),
+        pytest.param(
+            {"pruner": {"kind": "hyperband", "reduction_factor": 1}},
+            "pruner.reduction_factor: must be greater than or equal to 2, got 1",
+            id="a value of a pruner's field",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_what_was_received(fields: dict[str, Any], message: str) -> None:
+    """The error names the field, the value and what would be right."""
+    with pytest.raises(SpecError) as error:
+        make_spec(**fields)
+    assert str(error.value) == message
+
+
+def test_a_missing_field_is_named() -> None:
+    """What has no default has to be said."""
+    with pytest.raises(SpecError) as error:
+        parse_spec({"name": "digits", "metric": "val_loss", "trials": 4})
+    assert str(error.value) == "max_epochs: is missing; add it to the specification"
+
+
+def test_a_specification_survives_the_storage() -> None:
+    """What is recorded is read back as the same."""
+    import json
+
+    spec = make_spec(sampler={"kind": "random", "seed": 3}, pruner={"kind": "hyperband", "brackets": None})
+    assert parse_spec(json.loads(to_json(spec))) == spec
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        pytest.param({}, [], id="the same"),
+        pytest.param({"trials": 400}, [], id="a larger budget is an extension, not a disagreement"),
+        pytest.param({"max_epochs": 27}, ["max_epochs: recorded 9, received 27"], id="a number"),
+        pytest.param(
+            {"sampler": "random"},
+            [
+                "sampler: recorded tpe(seed=None, startup_trials=10, candidates=24, multivariate=None, "
+                "constant_liar=True), received random(seed=None)"
+            ],
+            id="a sampler of another kind",
+        ),
+        pytest.param(
+            {"seed": 1, "metric": "val_auc"},
+            ["metric: recorded 'val_accuracy', received 'val_auc'", "seed: recorded 0, received 1"],
+            id="two fields",
+        ),
+    ],
+)
+def test_a_difference_is_shown(fields: dict[str, Any], lines: list[str]) -> None:
+    """Each field that changes what a trial means has a line with both values."""
+    assert differences(make_spec(), make_spec(**fields)) == lines

@@ -1,0 +1,409 @@
+"""What follows from a study's rows: single plans, and whole studies played through."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.records import make_attempt, make_spec, make_study
+from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, by_configuration, settled_by
+from tuner_service.domain.outcome import Outcome, Reason, State
+from tuner_service.domain.study import Control, Ending, StudyRecord
+from tuner_service.ledger.plan import WAITING_PER_SLOT, Action, End, Enqueue, Expire, Withdraw, plan
+
+_NOW = 1000.0
+
+
+def _running(configuration: int, attempt: int = 0, *, lease_until: float | None = _NOW + 60) -> Attempt:
+    return make_attempt(configuration, attempt, State.RUNNING, owner="w1", lease_until=lease_until)
+
+
+def _done(configuration: int, reason: Reason = Reason.FINISHED, **fields: Any) -> Attempt:
+    return make_attempt(configuration, reason=reason, ended_at=_NOW - 100 + configuration, **fields)
+
+
+def _plan(study: StudyRecord, *attempts: Attempt, slots: int = 1) -> list[Action]:
+    return plan(study, attempts, slots=slots, now=_NOW)
+
+
+@pytest.mark.parametrize(
+    ("budget", "slots", "waiting"),
+    [
+        pytest.param(10, 0, 2, id="without a worker as for one slot"),
+        pytest.param(10, 1, 2, id="two a slot"),
+        pytest.param(10, 3, 6, id="more for more slots"),
+        pytest.param(10, 9, 10, id="never more than the budget"),
+    ],
+)
+def test_a_new_study_gets_rows_for_its_slots(budget: int, slots: int, waiting: int) -> None:
+    """Few rows wait, from configuration 0 on."""
+    assert _plan(make_study(budget=budget), slots=slots) == [Enqueue(NewAttempt(one, 0)) for one in range(waiting)]
+
+
+def test_rows_that_wait_are_not_added_to() -> None:
+    """Planning again while nothing has happened asks for nothing."""
+    assert _plan(make_study(), make_attempt(0), make_attempt(1)) == []
+
+
+def test_a_claimed_row_makes_room_for_another() -> None:
+    """As many rows wait as before once one is taken."""
+    assert _plan(make_study(), _running(0), make_attempt(1)) == [Enqueue(NewAttempt(2, 0))]
+
+
+@pytest.mark.parametrize("reason", [Reason.INTERRUPTED, Reason.OOM, Reason.ERROR, Reason.CANCELLED, Reason.WITHDRAWN])
+def test_what_did_not_count_is_tried_again(reason: Reason) -> None:
+    """The next attempt repeats the parameters of the last one, and comes before new configurations."""
+    last = _done(1, reason)
+    retry = Enqueue(NewAttempt(1, 1, params_of=last.trial_id))
+    assert _plan(make_study(), _running(0), last) == [retry, Enqueue(NewAttempt(2, 0))]
+
+
+def test_retries_go_beyond_the_limit_of_waiting_rows() -> None:
+    """After a node is lost all that it ran waits at once, and nothing new beside it."""
+    lost = [_done(one, Reason.INTERRUPTED) for one in range(4)]
+    assert _plan(make_study(budget=10), *lost) == [Enqueue(NewAttempt(one, 1, lost[one].trial_id)) for one in range(4)]
+
+
+def test_a_lease_that_ran_out_comes_before_all_else() -> None:
+    """Expired rows alone are planned for: one of them may be renewed at the last moment."""
+    expired = _running(0, lease_until=_NOW - 1)
+    assert _plan(make_study(), expired, _done(1, Reason.ERROR)) == [Expire(expired.trial_id, Reason.INTERRUPTED)]
+
+
+@pytest.mark.parametrize(
+    ("lease_until", "expires"),
+    [
+        pytest.param(_NOW + 0.1, False, id="still good"),
+        pytest.param(_NOW, False, id="good to the end"),
+        pytest.param(_NOW - 0.1, True, id="over"),
+        pytest.param(None, True, id="none: claimed by another program"),
+    ],
+)
+def test_a_running_row_is_lost_when_its_lease_is_over(lease_until: float | None, expires: bool) -> None:
+    """Time is that of the database, which made the lease."""
+    actions = _plan(make_study(budget=1), _running(0, lease_until=lease_until))
+    assert [type(one) for one in actions] == ([Expire] if expires else [])
+
+
+def test_the_fifth_interruption_gives_a_configuration_up() -> None:
+    """After four interruptions the next lost worker settles it as lost."""
+    before = [make_attempt(0, one, reason=Reason.INTERRUPTED) for one in range(MAX_INTERRUPTIONS - 1)]
+    last = _running(0, MAX_INTERRUPTIONS - 1, lease_until=0.0)
+    assert _plan(make_study(), *before[1:], last) == [Expire(last.trial_id, Reason.INTERRUPTED)]
+    assert _plan(make_study(), *before, last) == [Expire(last.trial_id, Reason.LOST)]
+
+
+def test_a_settled_budget_ends_the_study() -> None:
+    """Complete, pruned and failed configurations count alike."""
+    rows = [_done(0), _done(1, Reason.PRUNED), _done(2, Reason.INFEASIBLE), _done(3, Reason.LOST)]
+    assert _plan(make_study(), *rows) == [End(Ending.FINISHED)]
+
+
+def test_an_extended_study_goes_on() -> None:
+    """A larger budget asks for the configurations that are missing."""
+    assert _plan(make_study(budget=5), *(_done(one) for one in range(4))) == [Enqueue(NewAttempt(4, 0))]
+
+
+class TestPaused:
+    """A study that is paused."""
+
+    study = make_study(control=Control.PAUSE)
+
+    def test_gets_no_rows(self) -> None:
+        """Neither new ones nor retries; what waits stays."""
+        assert _plan(self.study, make_attempt(0), _done(1, Reason.INTERRUPTED)) == []
+
+    def test_loses_workers_all_the_same(self) -> None:
+        """A lease that runs out meanwhile is noticed."""
+        assert _plan(self.study, _running(0, lease_until=0.0)) == [Expire(100, Reason.INTERRUPTED)]
+
+    def test_ends_when_the_last_row_finishes(self) -> None:
+        """What ran on may settle the budget."""
+        assert _plan(self.study, *(_done(one) for one in range(4))) == [End(Ending.FINISHED)]
+
+
+class TestStopped:
+    """A study that is to stop."""
+
+    study = make_study(control=Control.STOP)
+
+    def test_takes_back_what_waits_and_lets_run_what_runs(self) -> None:
+        """It has not ended while something runs."""
+        assert _plan(self.study, make_attempt(0), _running(1)) == [Withdraw(100)]
+
+    def test_ends_once_nothing_runs(self) -> None:
+        """Then it has been stopped."""
+        assert _plan(self.study, make_attempt(0), _done(1)) == [Withdraw(100), End(Ending.STOPPED)]
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_a_study_that_has_ended_takes_back_what_still_waits(ending: Ending) -> None:
+    """A row that came in while it ended does not wait for ever."""
+    assert _plan(make_study(ending=ending), make_attempt(3), _done(0)) == [Withdraw(103)]
+    assert _plan(make_study(ending=ending), _done(0)) == []
+
+
+class TestTheSameError:
+    """The same error of the study's code, several times in a row."""
+
+    study = make_study(budget=20, spec=make_spec(max_repeated_errors=3))
+
+    def _errors(self, *errors: str) -> list[Attempt]:
+        return [_done(number, Reason.ERROR, error=error) for number, error in enumerate(errors)]
+
+    def test_stops_the_study(self) -> None:
+        """It has failed, and what waits is taken back."""
+        message = "the same error 3 times in a row: E: no"
+        assert _plan(self.study, *self._errors(*["E: no"] * 3), make_attempt(9)) == [
+            Withdraw(109),
+            End(Ending.FAILED, message),
+        ]
+
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            pytest.param(["E: no", "E: no"], id="fewer"),
+            pytest.param(["E: no", "E: other", "E: no"], id="another one between"),
+            pytest.param(["E: no", "E: no", Reason.FINISHED, "E: no"], id="a success between"),
+            pytest.param(["E: no", "E: no", "E: no", Reason.PRUNED], id="a success after"),
+        ],
+    )
+    def test_does_not_where_it_is_not_all_there_is(self, rows: list[str | Reason]) -> None:
+        """One trial that got through shows that the code works."""
+        attempts = [
+            _done(number, row) if isinstance(row, Reason) else _done(number, Reason.ERROR, error=row)
+            for number, row in enumerate(rows)
+        ]
+        assert not any(isinstance(action, End) for action in _plan(self.study, *attempts))
+
+    def test_counts_past_what_says_nothing_of_the_code(self) -> None:
+        """Interruptions between the errors do not hide them."""
+        first, *others = self._errors(*["E: no"] * 4)
+        between = [replace(others[0], reason=Reason.INTERRUPTED, error="WorkerLost: w1")]
+        assert End(Ending.FAILED, "the same error 3 times in a row: E: no") in _plan(
+            self.study, first, *between, *others[1:]
+        )
+
+    def test_is_forgiven_when_a_user_lets_the_study_go_on(self) -> None:
+        """Only errors since then count."""
+        resumed = replace(self.study, resumed_at=_NOW)
+        assert not any(isinstance(action, End) for action in _plan(resumed, *self._errors(*["E: no"] * 3)))
+
+
+class _Simulation:
+    """A study in memory, with workers that claim, finish, fail, are interrupted and die as the random numbers say."""
+
+    def __init__(self, study: StudyRecord, dice: random.Random, *, slots: int, trouble: float) -> None:
+        self.study = study
+        self.dice = dice
+        self.slots = slots
+        self.trouble = trouble
+        self.rows: list[Attempt] = []
+        self.now = 0.0
+        self.interruptions_left = 300
+
+    def run(self) -> None:
+        """Play until the study has ended and nothing is open any more."""
+        self.advance(20_000)
+        assert self._at_rest(), f"the study has not ended: {self.rows}"
+
+    def advance(self, steps: int) -> None:
+        """Play so many steps, or until there is nothing left to play."""
+        for _ in range(steps):
+            self.reconcile()
+            if self._at_rest():
+                return
+            self.now += self.dice.choice([0.0, 0.1, 1.0, 5.0])
+            self.dice.choice([self._claim, self._claim, self._end_one, self._end_one, self._renew, self._fall_silent])()
+
+    def reconcile(self) -> None:
+        """Do what the plan says; sometimes a part only, sometimes what was planned from rows that were read earlier."""
+        actions = plan(self.study, self.rows, slots=self.slots, now=self.now)
+        if self.dice.random() < 0.2:
+            actions += plan(self.study, self.rows, slots=self.slots, now=self.now)
+        if actions and self.dice.random() < 0.2:
+            actions = actions[: self.dice.randrange(len(actions))]
+        if self.dice.random() < 0.1:
+            self._claim()
+        for action in actions:
+            self._act(action)
+            self.check()
+
+    def check(self) -> None:
+        """Check what holds at every moment."""
+        waiting = [one for one in self.rows if one.state is State.WAITING]
+        retries = sum(one.attempt > 0 for one in waiting)
+        assert len(waiting) - retries <= WAITING_PER_SLOT * max(self.slots, 1)
+        for configuration, mine in by_configuration(self.rows).items():
+            assert 0 <= configuration < self.study.budget
+            assert [one.attempt for one in mine] == list(range(len(mine)))
+            assert sum(not one.state.final for one in mine) <= 1
+            assert all(one.state.final for one in mine[:-1])
+            settling = settled_by(mine, self.study.spec.max_attempts)
+            assert settling in (None, mine[-1]), "an attempt follows one that settled the configuration"
+
+    def settled(self) -> set[int]:
+        """Return the configurations whose outcome counts."""
+        return {
+            configuration
+            for configuration, mine in by_configuration(self.rows).items()
+            if settled_by(mine, self.study.spec.max_attempts) is not None
+        }
+
+    def _at_rest(self) -> bool:
+        return self.study.ending is not None and all(one.state.final for one in self.rows)
+
+    def _act(self, action: Action) -> None:
+        # What a backend does: it looks again whether the action still applies.
+        match action:
+            case Enqueue(new):
+                if not any((one.configuration, one.attempt) == (new.configuration, new.attempt) for one in self.rows):
+                    earlier = [one.trial_id for one in self.rows if one.configuration == new.configuration]
+                    assert new.params_of == (earlier[-1] if earlier else None)
+                    self.rows.append(make_attempt(new.configuration, new.attempt, number=len(self.rows)))
+            case Expire(trial_id, reason):
+                row = self._row(trial_id)
+                if row.state is State.RUNNING and row.lease_until is not None and row.lease_until < self.now:
+                    self._end(row, reason)
+            case Withdraw(trial_id):
+                if self._row(trial_id).state is State.WAITING:
+                    self._end(self._row(trial_id), Reason.WITHDRAWN)
+            case End(ending, message):
+                if self.study.ending is None:
+                    self.study = replace(self.study, ending=ending, ending_message=message)
+
+    def _row(self, trial_id: int) -> Attempt:
+        return next(one for one in self.rows if one.trial_id == trial_id)
+
+    def _put(self, row: Attempt) -> None:
+        self.rows[row.number] = row
+
+    def _end(self, row: Attempt, reason: Reason) -> None:
+        error = "E: no" if reason is Reason.ERROR else None
+        self._put(replace(row, state=Outcome(reason).state, reason=reason, error=error, ended_at=self.now))
+
+    def _claim(self) -> None:
+        running = sum(one.state is State.RUNNING for one in self.rows)
+        waiting = [one for one in self.rows if one.state is State.WAITING]
+        if waiting and running < self.slots and self.study.control is Control.RUN and self.study.ending is None:
+            row = min(waiting, key=lambda one: (one.attempt == 0, one.configuration))
+            self._put(replace(row, state=State.RUNNING, owner="w", lease_until=self.now + 30.0))
+
+    def _end_one(self) -> None:
+        running = [one for one in self.rows if one.state is State.RUNNING]
+        if running:
+            row = self.dice.choice(running)
+            self._end(row, self._reason(row))
+            self.check()
+
+    def _reason(self, row: Attempt) -> Reason:
+        if self.dice.random() >= self.trouble:
+            return self.dice.choice([Reason.FINISHED, Reason.PRUNED, Reason.DIVERGED])
+        reason = self.dice.choice(
+            [Reason.OOM, Reason.INTERRUPTED, Reason.TIMEOUT, Reason.STALLED, Reason.CRASHED, Reason.ERROR]
+        )
+        if reason is Reason.OOM and any(
+            one.configuration == row.configuration and one.reason is Reason.OOM for one in self.rows
+        ):
+            return Reason.INFEASIBLE
+        if reason is Reason.INTERRUPTED:
+            # Interruptions are not charged; what always interrupts would never end.
+            self.interruptions_left -= 1
+            return reason if self.interruptions_left > 0 else Reason.FINISHED
+        return reason
+
+    def _renew(self) -> None:
+        for row in self.rows:
+            if row.state is State.RUNNING and self.dice.random() < 0.8:
+                self._put(replace(row, lease_until=self.now + 30.0))
+
+    def _fall_silent(self) -> None:
+        if self.dice.random() < self.trouble:
+            self.now += 40.0
+
+
+_SIMULATIONS = settings(max_examples=60, deadline=None)
+_dice = st.integers(0, 2**32).map(random.Random)
+_trouble = st.sampled_from([0.0, 0.1, 0.5, 0.9])
+
+
+@_SIMULATIONS
+@given(
+    dice=_dice,
+    trouble=_trouble,
+    budget=st.integers(1, 25),
+    slots=st.integers(0, 6),
+    max_attempts=st.integers(1, 4),
+)
+def test_the_budget_is_exact_whatever_happens_to_the_workers(
+    dice: random.Random, trouble: float, budget: int, slots: int, max_attempts: int
+) -> None:
+    """In the end each configuration of the budget is settled once, and no row is open."""
+    spec = make_spec(trials=budget, max_attempts=max_attempts, max_repeated_errors=1000)
+    simulation = _Simulation(make_study(spec=spec), dice, slots=max(slots, 1), trouble=trouble)
+    simulation.run()
+    assert simulation.study.ending is Ending.FINISHED
+    assert simulation.settled() == set(range(budget))
+    counted = Counter(
+        one.configuration
+        for one in simulation.rows
+        if one.reason in (Reason.FINISHED, Reason.PRUNED, Reason.DIVERGED, Reason.INFEASIBLE, Reason.LOST)
+    )
+    assert max(counted.values(), default=0) <= 1
+
+
+@_SIMULATIONS
+@given(dice=_dice, trouble=_trouble, budget=st.integers(2, 12), more=st.integers(1, 8))
+def test_an_extended_study_settles_what_was_added(dice: random.Random, trouble: float, budget: int, more: int) -> None:
+    """A finished study whose budget is raised goes on to exactly the new one."""
+    spec = make_spec(trials=budget, max_repeated_errors=1000)
+    simulation = _Simulation(make_study(spec=spec), dice, slots=3, trouble=trouble)
+    simulation.run()
+    rows_before = list(simulation.rows)
+    simulation.study = replace(simulation.study, budget=budget + more, ending=None, resumed_at=simulation.now)
+    simulation.run()
+    assert simulation.settled() == set(range(budget + more))
+    assert simulation.rows[: len(rows_before)] == rows_before, "a row that had ended was changed"
+
+
+@_SIMULATIONS
+@given(dice=_dice, trouble=_trouble, control=st.sampled_from([Control.PAUSE, Control.STOP]), steps=st.integers(0, 60))
+def test_a_study_that_was_held_up_goes_on_to_its_budget(
+    dice: random.Random, trouble: float, control: Control, steps: int
+) -> None:
+    """Paused or stopped at any moment, and let go on later, it settles its whole budget and no more."""
+    spec = make_spec(trials=10, max_repeated_errors=1000)
+    simulation = _Simulation(make_study(spec=spec), dice, slots=2, trouble=trouble)
+    simulation.advance(steps)
+    simulation.study = replace(simulation.study, control=control)
+    claimed = sum(one.owner is not None for one in simulation.rows)
+    if control is Control.STOP:
+        simulation.run()
+        assert simulation.study.ending in (Ending.STOPPED, Ending.FINISHED)
+    else:
+        simulation.advance(100)
+    assert sum(one.owner is not None for one in simulation.rows) == claimed, "a row was claimed meanwhile"
+    simulation.study = replace(simulation.study, control=Control.RUN, ending=None, resumed_at=simulation.now)
+    simulation.run()
+    assert simulation.study.ending is Ending.FINISHED
+    assert simulation.settled() == set(range(10))
+
+
+@_SIMULATIONS
+@given(dice=_dice, times=st.integers(1, 6))
+def test_code_that_always_fails_stops_the_study_early(dice: random.Random, times: int) -> None:
+    """The same error so many times in a row ends it; the attempts that then still ran are few."""
+    spec = make_spec(trials=50, max_repeated_errors=times)
+    simulation = _Simulation(make_study(spec=spec), dice, slots=3, trouble=1.0)
+    simulation._reason = lambda row: Reason.ERROR  # type: ignore[method-assign]  # noqa: ARG005
+    simulation.run()
+    assert simulation.study.ending is Ending.FAILED
+    assert simulation.study.ending_message == f"the same error {times} times in a row: E: no"
+    # Reconciling now and then is cut off, and leaves the ending to the next time.
+    assert sum(one.reason is Reason.ERROR for one in simulation.rows) <= times + 3 * simulation.slots
