@@ -32,6 +32,10 @@ class StudyFileError(TunerServiceError):
         return error
 
 
+class UserCodeError(StudyFileError):
+    """A function of a study file raised an error of its own."""
+
+
 class StudyExistsError(TunerServiceError):
     """A study of this name exists and means something else."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tuner_service.domain.direction import Direction, is_better
 from tuner_service.domain.outcome import RULES, Counts, Reason, State
+
+Param = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,10 @@ class Attempt:
     reason: Reason | None = None  #: set once the state is final
     error: str | None = None  #: the failure's fingerprint, for counting repeats
     ended_at: float | None = None
+    forced: bool = False  #: a user asked for it, so that what its configuration came to before does not count
     epoch: int = 0  #: epochs trained when last heard of
+    resumed_from: int = 0  #: epochs of them that an earlier attempt had trained
+    checkpoint: int = 0  #: epochs after which it was last saved
     last_value: float | None = None  #: the metric at that epoch
     value: float | None = None  #: the objective's value; for a pruned trial the last reported one
 
@@ -34,6 +40,8 @@ class NewAttempt:
     configuration: int
     attempt: int
     params_of: int | None = None  #: trial id of the attempt whose parameters it repeats
+    params: Mapping[str, Param] = field(default_factory=dict)  #: parameters that a user gave
+    forced: bool = False  #: a user asked for it
 
 
 #: Interruptions of one configuration after which it is given up as lost.
@@ -43,10 +51,13 @@ MAX_INTERRUPTIONS = 5
 def settled_by(attempts: Iterable[Attempt], max_attempts: int) -> Attempt | None:
     """Return the attempt whose outcome settles the configuration that these attempts belong to, or ``None``.
 
-    Attempts that the user cancelled or that were withdrawn are as if they had never been.
+    Attempts that the user cancelled or that were withdrawn are as if they had never been, and so is all that came
+    before an attempt that the user asked for.
     """
     charged = 0
-    for attempt in sorted(attempts, key=lambda one: one.attempt):
+    ordered = sorted(attempts, key=lambda one: one.attempt)
+    begin = max((index for index, one in enumerate(ordered) if one.forced), default=0)
+    for attempt in ordered[begin:]:
         if not attempt.state.final:
             continue
         counts = RULES[_reason(attempt)].counts
@@ -57,6 +68,16 @@ def settled_by(attempts: Iterable[Attempt], max_attempts: int) -> Attempt | None
             if charged >= max_attempts:
                 return attempt
     return None
+
+
+def best_attempt(attempts: Iterable[Attempt], direction: Direction) -> Attempt | None:
+    """Return the complete attempt with the best value, the earliest of equals."""
+    best: Attempt | None = None
+    for one in attempts:
+        than = None if best is None else best.value
+        if one.state is State.COMPLETE and one.value is not None and is_better(one.value, than, direction):
+            best = one
+    return best
 
 
 def by_configuration(attempts: Iterable[Attempt]) -> Mapping[int, list[Attempt]]:

@@ -53,8 +53,10 @@ def _imported(tree: ast.AST) -> Iterator[str]:
         match node:
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
-            case ast.ImportFrom(module=module) if module:
+            case ast.ImportFrom(module=module, names=names) if module:
                 yield module
+                # What is named may be a module of that package.
+                yield from (f"{module}.{alias.name}" for alias in names)
 
 
 def _canonical(node: object) -> str:

@@ -116,6 +116,7 @@ class Outcome:
     best_epoch: int | None = None  #: the epoch, from 1, that the value was reached at
     failure: Failure | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)  #: what to record beside it, JSON values
+    resumed_from: int = 0  #: epochs of ``epochs`` that an earlier attempt had trained
 
     @property
     def state(self) -> State:

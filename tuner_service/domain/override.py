@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from tuner_service.domain.attempt import Param
 from tuner_service.errors import SpecError
 
 #: Longest YAML text that is read, in characters: a specification has a dozen fields.
@@ -64,11 +65,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
     """
     fields: dict[str, object] = {}
     for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        if not separator or not path.strip():
-            raise SpecError(f"--set wants field=value, such as trials=100 or sampler.seed=3, got {assignment!r}")
-        value: object = parse_yaml(f"value: {text}", f"--set {path}").get("value")
-        *parents, last = path.strip().split(".")
+        path, value = _assigned(assignment, "--set wants field=value, such as trials=100 or sampler.seed=3")
+        *parents, last = path.split(".")
         merge_into = fields
         for parent in parents:
             below = merge_into.setdefault(parent, {})
@@ -77,6 +75,28 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
             merge_into = below
         merge_into[last] = value
     return fields
+
+
+def parse_point(assignments: Iterable[str]) -> dict[str, Param]:
+    """Return the parameters that ``name=value`` texts give.
+
+    >>> parse_point(["units=64", "rate=1e-3", "activation=relu"])
+    {'units': 64, 'rate': 0.001, 'activation': 'relu'}
+    """
+    point: dict[str, Param] = {}
+    for assignment in assignments:
+        name, value = _assigned(assignment, "a point is name=value for each parameter, such as units=64")
+        if value is not None and not isinstance(value, str | int | float | bool):
+            raise SpecError(f"{name} must be text, a number, true, false or null, got {value!r}")
+        point[name] = value
+    return point
+
+
+def _assigned(assignment: str, wanted: str) -> tuple[str, object]:
+    path, separator, text = assignment.partition("=")
+    if not separator or not path.strip():
+        raise SpecError(f"{wanted}, got {assignment!r}")
+    return path.strip(), parse_yaml(f"value: {text}", path).get("value")
 
 
 def override(fields: Mapping[str, object], *changes: Mapping[str, object]) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from tuner_service.domain.direction import Direction, known_direction
+from tuner_service.domain.limits import Limits
 from tuner_service.domain.pruner import Hyperband, Median, NoPruning, Pruner, SuccessiveHalving
 from tuner_service.domain.sampler import Random, Sampler, Tpe
 from tuner_service.errors import SpecError, did_you_mean
@@ -37,6 +38,7 @@ class StudySpec(BaseModel):
     pruner: Pruner = NoPruning()  #: when a trial is stopped early
     seed: NonNegativeInt = 0  #: of sampling, initial weights, shuffling and dropout; each configuration gets its own
     max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
+    limits: Limits = Limits()  #: how long an attempt may take and be silent, and how often it is saved
     max_repeated_errors: PositiveInt = 5  #: the same error of its code this many times in a row stops the study
 
     @model_validator(mode="before")
@@ -139,7 +141,8 @@ _FREE = {"trials"}
 
 def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
     """Return a line for each field whose change would change what a trial of the study means."""
-    old, new = recorded.model_dump(), received.model_dump()
+    # A direction that is said and one that is known are the same.
+    old, new = (one.model_dump() | {"direction": one.better} for one in (recorded, received))
     return [
         f"{field}: recorded {_plain(old[field])}, received {_plain(new[field])}"
         for field in old
@@ -150,7 +153,7 @@ def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
 def _plain(value: object) -> str:
     if isinstance(value, dict):
         inner = ", ".join(f"{key}={item!r}" for key, item in value.items() if key != "kind")
-        return f"{value['kind']}({inner})"
+        return f"{value.get('kind', '')}({inner})"
     return repr(value)
 
 

@@ -15,6 +15,7 @@ class Control(StrEnum):
     RUN = "run"  # trials are claimed until the budget is settled
     PAUSE = "pause"  # no trial is claimed; running ones go on
     STOP = "stop"  # no trial is claimed any more; running ones finish, then the study has ended
+    CANCEL = "cancel"  # no trial is claimed any more; running ones are ended now, then the study has ended
 
 
 class Ending(StrEnum):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tuner_service.domain.attempt import Attempt
+from tuner_service.domain.attempt import Attempt, Param
 from tuner_service.domain.outcome import Failure
-
-Param = str | int | float | bool | None
 
 
 @dataclass(frozen=True)

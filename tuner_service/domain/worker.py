@@ -17,6 +17,7 @@ class WorkerInfo:
     started_at: float
     beat_at: float  #: its last sign of life
     lease_s: float  #: how long one is good for
+    beat_s: float = 10.0  #: from one to the next
     stopped: bool = False  #: it said goodbye
 
     def alive(self, now: float) -> bool:
@@ -31,3 +32,5 @@ class Progress:
     trial_id: int
     epoch: int  #: epochs trained
     value: float | None  #: the metric at that epoch
+    resumed_from: int = 0  #: epochs of them that an earlier attempt had trained
+    checkpoint: int = 0  #: epochs after which it was last saved

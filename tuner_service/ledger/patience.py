@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,25 +12,43 @@ from tuner_service.errors import StorageUnavailableError
 
 T = TypeVar("T")
 
-#: How long a storage may be away before a worker gives up on it, and how often it is tried meanwhile, in seconds.
-PATIENCE_S = 120.0
+#: How often a storage that is away is tried, in seconds: soon at first, later less often.
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Return what a call returns, repeating it while the storage does not answer; the call must be safe to repeat.
+class Patience:
+    """Repeats a call while the storage does not answer.
 
-    Raises:
-        StorageUnavailableError: If the storage was away for longer than ``PATIENCE_S``.
+    Args:
+        timeout_s: For how long; without one as long as it takes.
+        stopping: Set once there is no more time to wait.
     """
-    for attempt in stamina.retry_context(
-        on=StorageUnavailableError,
-        attempts=None,
-        timeout=PATIENCE_S,
-        wait_initial=_FIRST_WAIT_S,
-        wait_max=_LONGEST_WAIT_S,
-        wait_jitter=0.5,
-    ):
-        with attempt:
-            return call()
-    raise AssertionError("stamina returns or raises")
+
+    def __init__(self, *, timeout_s: float | None = None, stopping: threading.Event | None = None) -> None:
+        self._timeout_s = timeout_s
+        self._stopping = stopping
+
+    def __call__(self, call: Callable[[], T]) -> T:
+        """Return what a call returns; it must be safe to repeat.
+
+        Raises:
+            StorageUnavailableError: If the storage was away for too long.
+        """
+        for attempt in stamina.retry_context(
+            on=self._is_worth_waiting,
+            attempts=None,
+            timeout=self._timeout_s,
+            wait_initial=_FIRST_WAIT_S,
+            wait_max=_LONGEST_WAIT_S,
+            wait_jitter=0.5,
+        ):
+            with attempt:
+                return call()
+        raise AssertionError("stamina returns or raises")
+
+    def _is_worth_waiting(self, error: Exception) -> bool:
+        return isinstance(error, StorageUnavailableError) and not (self._stopping and self._stopping.is_set())
+
+
+#: For commands, whose user waits.
+patiently = Patience(timeout_s=120.0)

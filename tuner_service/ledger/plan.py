@@ -46,7 +46,9 @@ class End:
 Action = Expire | Withdraw | Enqueue | End
 
 
-def plan(study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: float) -> list[Action]:
+def plan(
+    study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: float, judge_from: float = 0.0
+) -> list[Action]:
     """Return what has to be done now for the study to go on, in the order in which it is to be done.
 
     Args:
@@ -54,12 +56,14 @@ def plan(study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: fl
         attempts: All its rows.
         slots: Slots of the workers that are alive.
         now: The database's time, in seconds since 1970.
+        judge_from: The time from which on leases may be judged: after the database was away, live workers are given
+            time to renew theirs.
     """
     grouped = by_configuration(attempts)
     running = [one for one in attempts if one.state is State.RUNNING]
     waiting = [one for one in attempts if one.state is State.WAITING]
     expired = [one for one in running if one.lease_until is None or one.lease_until < now]
-    if expired:
+    if expired and now >= judge_from:
         # First these alone: one of them may be renewed before it is failed, and must not get a successor then.
         return [Expire(one.trial_id, _expiry_reason(grouped[one.configuration])) for one in expired]
 
@@ -71,10 +75,6 @@ def plan(study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: fl
         message = f"the same error {study.spec.max_repeated_errors} times in a row: {error}"
         return [*(Withdraw(one.trial_id) for one in waiting), End(Ending.FAILED, message)]
 
-    if study.control is Control.STOP:
-        withdrawn: list[Action] = [Withdraw(one.trial_id) for one in waiting]
-        return withdrawn if running else [*withdrawn, End(Ending.STOPPED)]
-
     budget = range(study.budget)
     settled = {
         configuration
@@ -83,6 +83,10 @@ def plan(study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: fl
     }
     if settled.issuperset(budget):
         return [End(Ending.FINISHED)]
+    if study.control in (Control.STOP, Control.CANCEL):
+        withdrawn: list[Action] = [Withdraw(one.trial_id) for one in waiting]
+        return withdrawn if running else [*withdrawn, End(Ending.STOPPED)]
+
     if study.control is Control.PAUSE:
         return []
     open_now = {one.configuration for one in (*running, *waiting)}

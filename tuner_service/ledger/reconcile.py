@@ -22,9 +22,10 @@ def reconcile(storage: LedgerStorage, name: str) -> StudyRecord:
     """Bring a study's rows to what its budget asks for, and return its record."""
     for _ in range(_MAX_PASSES):
         study = storage.study(name)
+        judge_from = storage.see(study.study_id)
         now = storage.now()
         slots = sum(worker.slots for worker in storage.workers(study.study_id) if worker.alive(now))
-        actions = plan(study, storage.attempts(study.study_id), slots=slots, now=now)
+        actions = plan(study, storage.attempts(study.study_id), slots=slots, now=now, judge_from=judge_from)
         if not actions:
             return study
         _act(storage, study, actions)

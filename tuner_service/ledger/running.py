@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -14,6 +15,7 @@ from optuna.distributions import (
 )
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
+from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.direction import is_better
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.pruner import judged_before
@@ -21,7 +23,7 @@ from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import StorageUnavailableError, TrialLostError
-from tuner_service.ledger.patience import patiently
+from tuner_service.ledger.patience import Patience, patiently
 from tuner_service.search.sampler import make_sampler
 from tuner_service.search.space import check_kept
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
@@ -33,11 +35,14 @@ class RunningAttempt:
     Every method raises ``TrialLostError`` once the trial belongs to somebody else.
     """
 
-    def __init__(self, storage: LedgerStorage, study: StudyRecord, claim: Claim, worker_id: str) -> None:
+    def __init__(
+        self, storage: LedgerStorage, study: StudyRecord, claim: Claim, worker_id: str, patience: Patience = patiently
+    ) -> None:
         self._storage = storage
         self._study = study
         self.claim = claim
         self._worker_id = worker_id
+        self._patiently = patience
         self.bracket = study.spec.pruner.bracket_of(claim.configuration, study.spec.max_epochs, study.spec.seed)
         self.rungs = study.spec.pruner.rungs(self.bracket, study.spec.max_epochs)
         self.progress_now = Progress(claim.trial_id, 0, None)
@@ -79,7 +84,22 @@ class RunningAttempt:
 
     def progress(self, epoch: int, value: float) -> None:
         """Note where training stands; the next beat carries it."""
-        self.progress_now = Progress(self.claim.trial_id, epoch, value)
+        self.progress_now = dataclasses.replace(self.progress_now, epoch=epoch, value=value)
+
+    def resumed(self, epochs: int) -> None:
+        """Note how many epochs an earlier attempt had trained."""
+        self.progress_now = dataclasses.replace(self.progress_now, resumed_from=epochs)
+
+    def saved(self, epochs: int) -> None:
+        """Note after how many epochs the training was saved where others find it."""
+        self.progress_now = dataclasses.replace(self.progress_now, checkpoint=epochs)
+
+    def predecessors(self) -> list[Attempt]:
+        """Return the earlier attempts of the configuration, the last one first."""
+        attempts = self._patiently(lambda: self._storage.attempts(self._study.study_id))
+        earlier = [one for one in attempts if one.configuration == self.claim.configuration]
+        earlier = [one for one in earlier if one.attempt < self.claim.attempt and one.owner is not None]
+        return sorted(earlier, key=lambda one: one.attempt, reverse=True)
 
     def should_prune(self, epoch: int, value: float) -> bool:
         """Return whether to stop after this epoch, the configuration's value there being this.
@@ -93,7 +113,7 @@ class RunningAttempt:
         self._judged.update(passed)
         if not math.isfinite(value):
             return True
-        recorded = patiently(
+        recorded = self._patiently(
             lambda: self._storage.record_rung(
                 self._study.study_id,
                 bracket=self.bracket,
@@ -115,20 +135,19 @@ class RunningAttempt:
 
     def keep_model(self, value: float) -> bool:
         """Return whether a model of this value is worth keeping: nothing in the study is better so far."""
-        attempts = patiently(lambda: self._storage.attempts(self._study.study_id))
+        attempts = self._patiently(lambda: self._storage.attempts(self._study.study_id))
         complete = [one.value for one in attempts if one.state is State.COMPLETE and one.value is not None]
         return not any(is_better(other, value, self._study.spec.better) for other in complete)
 
     def settle(self, outcome: Outcome) -> Outcome:
         """Record how it ended, and return what was recorded: running out of memory twice is more than once."""
         if outcome.reason is Reason.OOM and self._ran_out_of_memory_before():
-            outcome = Outcome(Reason.INFEASIBLE, None, outcome.epochs, None, outcome.failure, outcome.attributes)
-        patiently(lambda: self._storage.settle(self.claim.trial_id, self._worker_id, outcome))
+            outcome = dataclasses.replace(outcome, reason=Reason.INFEASIBLE)
+        self._patiently(lambda: self._storage.settle(self.claim.trial_id, self._worker_id, outcome))
         return outcome
 
     def _ran_out_of_memory_before(self) -> bool:
-        attempts = patiently(lambda: self._storage.attempts(self._study.study_id))
-        return any(one.configuration == self.claim.configuration and one.reason is Reason.OOM for one in attempts)
+        return any(one.reason is Reason.OOM for one in self.predecessors())
 
     def _optuna_trial(self) -> optuna.trial.Trial:
         if self._trial is None:
@@ -158,4 +177,4 @@ class RunningAttempt:
                 cause = str(error.__cause__ or error).strip().splitlines()[0]
                 raise StorageUnavailableError(f"the storage cannot be used: {cause}") from error
 
-        return patiently(translated)
+        return self._patiently(translated)

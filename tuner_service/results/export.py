@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import yaml
 
+from tuner_service.domain.attempt import best_attempt
 from tuner_service.domain.outcome import State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.results.summary import best_attempt
 from tuner_service.results.trials import curve
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -46,7 +46,7 @@ def export(storage: LedgerStorage, name: str, form: Format) -> str:
 
 def document(study: StudyRecord, trials: list[Trial]) -> dict[str, Any]:
     """Return a study and its trials as plain data; numbers that are not finite are text."""
-    best = best_attempt(study, [one.attempt for one in trials])
+    best = best_attempt([one.attempt for one in trials], study.spec.better)
     return {
         "version": VERSION,
         "study": study_fields(study),

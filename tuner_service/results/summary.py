@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import Attempt, by_configuration, settled_by
-from tuner_service.domain.direction import is_better
+from tuner_service.domain.attempt import Attempt, best_attempt, by_configuration, settled_by
 from tuner_service.domain.outcome import RULES, Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import WorkerInfo
@@ -53,7 +52,7 @@ class Summary:
         if self.study.ending is not None:
             return str(self.study.ending)
         if self.study.control != "run":
-            return {"pause": "paused", "stop": "stopping"}[self.study.control]
+            return {"pause": "paused", "stop": "stopping", "cancel": "stopping"}[self.study.control]
         return "running" if self.workers else "waiting for workers"
 
 
@@ -80,25 +79,14 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
         pruned=ended[State.PRUNED],
         failed=ended[State.FAIL],
         retries=sum(max(sum(one.reason is not Reason.WITHDRAWN for one in mine) - 1, 0) for mine in grouped.values()),
-        epochs_trained=sum(one.epoch for one in attempts),
+        epochs_trained=sum(one.epoch - one.resumed_from for one in attempts),
         epochs_saved=sum(max(study.spec.max_epochs - one.epoch, 0) for one in pruned),
-        best=best_attempt(study, attempts),
+        best=best_attempt(attempts, study.spec.better),
         running=[one for one in attempts if one.state is State.RUNNING],
         workers=alive,
         failures=_failures(attempts),
         seconds_left=_seconds_left(study, settled, alive, now),
     )
-
-
-def best_attempt(study: StudyRecord, attempts: Sequence[Attempt]) -> Attempt | None:
-    """Return the complete attempt with the best value, the earliest of equals."""
-    best: Attempt | None = None
-    for one in attempts:
-        if one.state is State.COMPLETE and one.value is not None:
-            than = None if best is None else best.value
-            if is_better(one.value, than, study.spec.better):
-                best = one
-    return best
 
 
 def _failures(attempts: Sequence[Attempt]) -> list[FailureGroup]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tuner_service.domain.attempt import best_attempt
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import ArtifactError, NotInStudyError
-from tuner_service.results.summary import best_attempt
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import CURVE_FILE, MODEL_FILE
@@ -46,7 +46,7 @@ def trial(storage: LedgerStorage, name: str, number: int) -> Trial:
 def best(storage: LedgerStorage, name: str) -> Best:
     """Return the best trial, or raise ``NotInStudyError`` where none is complete."""
     study = storage.study(name)
-    attempt = best_attempt(study, storage.attempts(study.study_id))
+    attempt = best_attempt(storage.attempts(study.study_id), study.spec.better)
     if attempt is None:
         raise NotInStudyError(
             f"study {name!r} has no complete trial yet; see `tuner status {name}` for where it stands"

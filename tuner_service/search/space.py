@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 
-from tuner_service.errors import StudyFileError
+from tuner_service.domain.attempt import Param
+from tuner_service.errors import SpecError, StudyFileError, did_you_mean
 
 #: What is recorded of a parameter whose range depends on other parameters.
 DYNAMIC = "dynamic"
@@ -20,6 +28,32 @@ def merge(space: Mapping[str, str], drawn: Mapping[str, BaseDistribution]) -> di
         text = distribution_to_json(distribution)
         merged[name] = text if merged.get(name, text) == text else DYNAMIC
     return merged
+
+
+def check_point(space: Mapping[str, str], params: Mapping[str, Param]) -> None:
+    """Raise ``SpecError`` where a point is not in the space, as far as probing found it."""
+    for name, value in params.items():
+        if space and name not in space:
+            raise SpecError(
+                f"the study has no parameter {name!r}, only {', '.join(sorted(space))}.{did_you_mean(name, space)}"
+            )
+        recorded = space.get(name, DYNAMIC)
+        if recorded == DYNAMIC:
+            continue
+        distribution = json_to_distribution(recorded)
+        if not _contains(distribution, value):
+            raise SpecError(f"{name}={value!r} is not in {distribution}")
+
+
+def _contains(distribution: BaseDistribution, value: Param) -> bool:
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return any(value == choice and type(value) is type(choice) for choice in choices)
+        case IntDistribution(low=low, high=high, step=step):
+            return type(value) is int and low <= value <= high and (value - low) % step == 0
+        case FloatDistribution(low=low, high=high):
+            return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    return False
 
 
 def check_kept(space: Mapping[str, str], name: str, distribution: BaseDistribution) -> None:

@@ -53,6 +53,24 @@ class Artifacts:
         """Return what a JSON file holds."""
         return json.loads(self.read_text(name))
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder of the study, without those that are being written."""
+        try:
+            found = self._fs.ls(f"{self._root}/{folder}", detail=False)
+        except OSError:
+            return []
+        names = [str(path).rsplit("/", 1)[-1] for path in found]
+        return sorted(name for name in names if not name.endswith(".draft"))
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is gone is no error."""
+        try:
+            self._fs.rm_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ArtifactError(f"{name} cannot be removed from {self.url}: {error.strerror or error}") from None
+
     def exists(self, name: str) -> bool:
         """Return whether a file is there."""
         return bool(self._fs.exists(f"{self._root}/{name}"))

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import Outcome, Reason
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
-from tuner_service.domain.trial import Param, Trial
+from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class LedgerStorage(Protocol):
         """Record that the study's code is another one from now on."""
 
     def set_control(self, study_id: int, control: Control) -> None:
-        """Record what the users want; one that was stopped or failed goes on with ``Control.RUN``."""
+        """Record what the users want; with ``Control.RUN`` a study that has ended goes on, if something is left."""
 
     def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
         """Record that the study has ended, and return whether it was for this call to do.
@@ -107,10 +107,20 @@ class LedgerStorage(Protocol):
         """Fail rows that still wait, and return how many did."""
 
     def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
-        """Announce a worker, renew the leases of its trials and record where they stand."""
+        """Announce a worker, renew the leases of the trials that it makes progress on, and record where they stand."""
 
     def release(self, worker_id: str) -> None:
         """Let the leases of a worker that is known to be dead run out now."""
+
+    def see(self, study_id: int) -> float:
+        """Note that the storage answers, and return the time from which on leases may be judged.
+
+        Where nobody has seen it answer for two beats, it was away, and with it the beats of workers that live: they are
+        given two beats' time to renew before anybody is called dead.
+        """
+
+    def take_turn(self, study_id: int, period_s: float) -> bool:
+        """Take a turn unless somebody took one within this time, and return whether it was taken."""
 
     def workers(self, study_id: int) -> list[WorkerInfo]:
         """Return the workers that ever announced themselves for a study, the oldest first."""

@@ -6,7 +6,7 @@ import functools
 import json
 from typing import Any, cast
 
-from tuner_service.domain.trial import Param
+from tuner_service.domain.attempt import Param
 
 
 def decode(distribution_json: str, value: float) -> Param:

@@ -144,6 +144,9 @@ tuner_studies = Table(
     Column("ending_message", Text, nullable=False, default=""),
     Column("created_at", Float(53), nullable=False),
     Column("resumed_at", Float(53), nullable=False),
+    Column("seen_at", Float(53), nullable=False),
+    Column("judge_from", Float(53), nullable=False),
+    Column("reconciled_at", Float(53), nullable=False),
     Column("ended_at", Float(53)),
 )
 
@@ -154,12 +157,15 @@ tuner_attempts = Table(
     Column("study_id", Integer, ForeignKey("tuner_studies.study_id", ondelete="CASCADE"), nullable=False),
     Column("configuration", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
+    Column("forced", Boolean, nullable=False, default=False),
     Column("owner", String(200)),
     Column("lease_until", Float(53)),
     Column("claimed_at", Float(53)),
     Column("ended_at", Float(53)),
     Column("reason", String(20)),
     Column("epoch", Integer, nullable=False, default=0),
+    Column("resumed_from", Integer, nullable=False, default=0),
+    Column("checkpoint", Integer, nullable=False, default=0),
     Column("last_value", Float(53)),
     Column("best_epoch", Integer),
     Column("error", Text),
@@ -191,5 +197,6 @@ tuner_workers = Table(
     Column("started_at", Float(53), nullable=False),
     Column("beat_at", Float(53), nullable=False),
     Column("lease_s", Float(53), nullable=False),
+    Column("beat_s", Float(53), nullable=False),
     Column("stopped", Boolean, nullable=False),
 )

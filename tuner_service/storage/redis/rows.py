@@ -11,15 +11,16 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
 from tuner_service.domain.spec import parse_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
-from tuner_service.domain.trial import Param, Trial
+from tuner_service.domain.trial import Trial
 
 STUDY = "tuner:study"
 CONFIGURATION = "tuner:configuration"
 ATTEMPT = "tuner:attempt"
+FORCED = "tuner:forced"
 CLAIM = "tuner:claim"
 OUTCOME = "tuner:outcome"
 FIXED_PARAMS = "fixed_params"  # as Optuna's enqueue_trial has it
@@ -27,7 +28,12 @@ FIXED_PARAMS = "fixed_params"  # as Optuna's enqueue_trial has it
 
 def waiting_trial(study_id: int, new: NewAttempt, params: Mapping[str, Param]) -> FrozenTrial:
     """Return the row to be inserted for an attempt."""
-    attributes: dict[str, Any] = {STUDY: study_id, CONFIGURATION: new.configuration, ATTEMPT: new.attempt}
+    attributes: dict[str, Any] = {
+        STUDY: study_id,
+        CONFIGURATION: new.configuration,
+        ATTEMPT: new.attempt,
+        FORCED: new.forced,
+    }
     if params:
         attributes[FIXED_PARAMS] = dict(params)
     return optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=attributes)
@@ -64,6 +70,7 @@ def outcome_attribute(outcome: Outcome, now: float) -> dict[str, Any]:
         "reason": str(outcome.reason),
         "ended_at": now,
         "epochs": outcome.epochs,
+        "resumed_from": outcome.resumed_from,
         "best_epoch": outcome.best_epoch,
         "error": None if failure is None else failure.fingerprint,
         "failure": None if failure is None else asdict(failure),
@@ -85,7 +92,10 @@ def to_attempt(trial: FrozenTrial, progress: Mapping[str, Any], lease_until: flo
         reason=None if outcome.get("reason") is None else Reason(outcome["reason"]),
         error=outcome.get("error"),
         ended_at=outcome.get("ended_at"),
+        forced=trial.system_attrs.get(FORCED, False),
         epoch=outcome.get("epochs") or progress.get("epoch", 0),
+        resumed_from=outcome.get("resumed_from") or progress.get("resumed_from", 0),
+        checkpoint=progress.get("checkpoint", 0),
         last_value=progress.get("value"),
         value=trial.values[0] if trial.values else None,
     )

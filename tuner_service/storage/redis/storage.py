@@ -29,6 +29,8 @@ _SCHEMA = "tuner:schema"
 _NAMES = "tuner:studies"  # hash: name to study id
 
 _TIMEOUT_S = 30
+#: What a worker's beat is taken to be where none is known, in seconds.
+_BEAT_S = 10.0
 
 
 def _study_key(study_id: int) -> str:
@@ -156,7 +158,7 @@ class RedisLedgerStorage:
     def set_control(self, study_id: int, control: Control) -> None:
         def steered(study: StudyRecord) -> StudyRecord:
             study = dataclasses.replace(study, control=control)
-            return self._reopened(study, Ending.STOPPED, Ending.FAILED) if control is Control.RUN else study
+            return self._reopened(study, *Ending) if control is Control.RUN else study
 
         self._change(study_id, steered)
 
@@ -179,7 +181,8 @@ class RedisLedgerStorage:
                 self._client.hdel(_NAMES, rows.study_from_json(text).name)
             rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
             leases = [_lease_key(one._trial_id) for one in trials]
-            keys = [_study_key(study_id), _progress_key(study_id), _workers_key(study_id), *rungs, *leases]
+            others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}"]
+            keys = [_study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
 
@@ -220,7 +223,7 @@ class RedisLedgerStorage:
         for one in new:
             if (one.configuration, one.attempt) in there:
                 continue
-            params = {} if one.params_of is None else rows.given_params(by_id[one.params_of])
+            params = dict(one.params) if one.params_of is None else rows.given_params(by_id[one.params_of])
             trial_id = self.optuna_storage().create_new_trial(study_id, rows.waiting_trial(study_id, one, params))
             first = rows.first_rows(self._trials(study_id))
             if first[one.configuration, one.attempt] == trial_id:
@@ -323,6 +326,7 @@ class RedisLedgerStorage:
     # --- workers ---
 
     def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
+        self.see(worker.study_id)
         now = self.now()
         with unavailable(self._url):
             text = cast(bytes | None, self._client.get(_study_key(worker.study_id)))
@@ -333,12 +337,12 @@ class RedisLedgerStorage:
             started_at = now if known is None else json.loads(known)["started_at"]
             announced = dataclasses.replace(worker, started_at=started_at, beat_at=now)
             self._client.hset(key, worker.worker_id, json.dumps(dataclasses.asdict(announced)))
-            held = self._held(worker.study_id, worker.worker_id)
+            held = self._held(worker.study_id, worker.worker_id) & {one.trial_id for one in progress}
             for trial_id in held:
                 self._client.set(_lease_key(trial_id), worker.worker_id, px=max(round(worker.lease_s * 1000), 1))
             for one in progress:
                 if one.trial_id in held:
-                    fields = {"epoch": one.epoch, "value": rows.finite(one.value)}
+                    fields = {**dataclasses.asdict(one), "value": rows.finite(one.value)}
                     self._client.hset(_progress_key(worker.study_id), str(one.trial_id), json.dumps(fields))
         study = rows.study_from_json(text)
         return Heard(held, study.control, ended=study.ending is not None)
@@ -353,6 +357,21 @@ class RedisLedgerStorage:
                 known = cast(bytes | None, self._client.hget(key, worker_id))
                 if known is not None:
                     self._client.hset(key, worker_id, json.dumps({**json.loads(known), "stopped": True}))
+
+    def see(self, study_id: int) -> float:
+        alive = [one.beat_s for one in self.workers(study_id) if not one.stopped]
+        patience, now, key = 2 * max(alive, default=_BEAT_S), self.now(), f"tuner:seen:{study_id}"
+        with unavailable(self._url):
+            seen_at = float(cast(bytes | None, self._client.hget(key, "seen_at")) or now)
+            if now - seen_at > patience:
+                self._client.hset(key, "judge_from", repr(now + patience))
+            self._client.hset(key, "seen_at", repr(now))
+            return float(cast(bytes | None, self._client.hget(key, "judge_from")) or 0.0)
+
+    def take_turn(self, study_id: int, period_s: float) -> bool:
+        with unavailable(self._url):
+            key = f"tuner:turn:{study_id}"
+            return bool(self._client.set(key, 1, nx=True, px=max(round(period_s * 1000), 1)))
 
     def workers(self, study_id: int) -> list[WorkerInfo]:
         with unavailable(self._url):

@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Update, and_, delete, func, select, update
 
-from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
 from tuner_service.domain.study import Control
-from tuner_service.domain.trial import Param
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import TrialLostError
 from tuner_service.storage import tables as t
@@ -52,7 +51,10 @@ def to_attempt(row: Row[Any]) -> Attempt:
         reason=None if row.reason is None else Reason(row.reason),
         error=row.error,
         ended_at=row.ended_at,
+        forced=row.forced,
         epoch=row.epoch,
+        resumed_from=row.resumed_from,
+        checkpoint=row.checkpoint,
         last_value=row.last_value,
         value=row.value,
     )
@@ -78,10 +80,15 @@ def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttem
         # A second row of one attempt would fail here, by the unique index, and take its trial with it.
         connection.execute(
             insert(connection, _ours).values(
-                trial_id=trial_id, study_id=study_id, configuration=one.configuration, attempt=one.attempt, epoch=0
+                trial_id=trial_id,
+                study_id=study_id,
+                configuration=one.configuration,
+                attempt=one.attempt,
+                forced=one.forced,
+                epoch=0,
             )
         )
-        params = {} if one.params_of is None else _given_params(connection, one.params_of)
+        params = dict(one.params) if one.params_of is None else _given_params(connection, one.params_of)
         if params:
             connection.execute(
                 insert(connection, t.trial_system_attributes).values(
@@ -158,12 +165,16 @@ def withdraw(connection: Connection, trial_ids: Collection[int]) -> int:
 
 
 def renew(connection: Connection, worker_id: str, lease_s: float, progress: Sequence[Progress]) -> frozenset[int]:
-    """Renew the leases of a worker's running rows, note where they stand, and return their ids."""
+    """Renew the leases of the rows that a worker says it trains, note where they stand, and return those it still has.
+
+    Others that bear its name are left to run out: rows whose claim was acknowledged to nobody.
+    """
+    said = [one.trial_id for one in progress]
     held = frozenset(
         connection.execute(
             select(_ours.c.trial_id)
             .join(_theirs, _theirs.c.trial_id == _ours.c.trial_id)
-            .where(_ours.c.owner == worker_id, _theirs.c.state == State.RUNNING)
+            .where(_ours.c.trial_id.in_(said), _ours.c.owner == worker_id, _theirs.c.state == State.RUNNING)
         ).scalars()
     )
     if held:
@@ -172,7 +183,8 @@ def renew(connection: Connection, worker_id: str, lease_s: float, progress: Sequ
     for one in progress:
         if one.trial_id in held:
             mine = _mine(worker_id).where(_ours.c.trial_id == one.trial_id)
-            connection.execute(mine.values(epoch=one.epoch, last_value=finite(one.value)))
+            stands = {"epoch": one.epoch, "resumed_from": one.resumed_from, "checkpoint": one.checkpoint}
+            connection.execute(mine.values(**stands, last_value=finite(one.value)))
     return held
 
 
@@ -243,7 +255,7 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
         "failure": None if failure is None else json.dumps(failure.__dict__),
     }
     if outcome.epochs:
-        changes["epoch"] = outcome.epochs
+        changes |= {"epoch": outcome.epochs, "resumed_from": outcome.resumed_from}
     connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(**changes))
     attributes = {"reason": outcome.reason, **outcome.attributes}
     for key, attribute in attributes.items():

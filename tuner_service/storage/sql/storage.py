@@ -22,6 +22,7 @@ from tuner_service.storage import tables as t
 from tuner_service.storage.ledger_storage import Claim, Heard
 from tuner_service.storage.sql import attempts, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
+from tuner_service.storage.sql.fence import raise_fence
 from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
 from tuner_service.storage.url import StorageUrl
 
@@ -67,6 +68,8 @@ class SqlLedgerStorage:
         with self._write() as connection:
             new = insert(connection, t.tuner_schema).values(version=t.SCHEMA_VERSION)
             connection.execute(new.on_conflict_do_nothing())
+            if self._url.backend == "postgresql":
+                raise_fence(connection)
         self.check_tables()
 
     def check_tables(self) -> None:
@@ -161,6 +164,14 @@ class SqlLedgerStorage:
         with self._write() as connection:
             attempts.release(connection, worker_id)
             workers.mark_stopped(connection, worker_id)
+
+    def see(self, study_id: int) -> float:
+        with self._write() as connection:
+            return studies.see(connection, study_id)
+
+    def take_turn(self, study_id: int, period_s: float) -> bool:
+        with self._write() as connection:
+            return studies.take_turn(connection, study_id, period_s)
 
     def workers(self, study_id: int) -> list[WorkerInfo]:
         with self._read() as connection:

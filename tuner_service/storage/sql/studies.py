@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tuner_service.domain.spec import parse_spec, to_json
@@ -13,6 +13,9 @@ from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, St
 from tuner_service.errors import StudyExistsError, StudyNotFoundError
 from tuner_service.storage import tables as t
 from tuner_service.storage.sql.engine import clock, new_key
+
+#: What a worker's beat is taken to be where none is known, in seconds.
+_BEAT_S = 10.0
 
 #: Where Optuna keeps the names of a study's objectives (``optuna/study/_constants.py``).
 _METRIC_NAMES = "study:metric_names"
@@ -36,6 +39,7 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
             study_id=study_id, key=_METRIC_NAMES, value_json=json.dumps([new.spec.metric])
         )
     )
+    now = clock(connection)
     connection.execute(
         insert(t.tuner_studies).values(
             study_id=study_id,
@@ -50,8 +54,11 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
             versions=json.dumps(dict(new.versions)),
             control=Control.RUN,
             ending_message="",
-            created_at=clock(connection),
+            created_at=now,
             resumed_at=0.0,
+            seen_at=now,
+            judge_from=0.0,
+            reconciled_at=0.0,
         )
     )
     return by_name(connection, name)
@@ -91,7 +98,7 @@ def set_control(connection: Connection, study_id: int, control: Control) -> None
     ours = t.tuner_studies
     connection.execute(update(ours).where(ours.c.study_id == study_id).values(control=control))
     if control is Control.RUN:
-        _reopen(connection, study_id, Ending.STOPPED, Ending.FAILED)
+        _reopen(connection, study_id, *Ending)
 
 
 def end(connection: Connection, study_id: int, ending: Ending, message: str, seen: StudyRecord | None) -> bool:
@@ -102,6 +109,26 @@ def end(connection: Connection, study_id: int, ending: Ending, message: str, see
         statement = statement.where(ours.c.budget == seen.budget, ours.c.control == seen.control)
     values = {"ending": ending, "ending_message": message, "ended_at": clock(connection)}
     return connection.execute(statement.values(**values)).rowcount == 1
+
+
+def see(connection: Connection, study_id: int) -> float:
+    """Note that the database answers, and return from when on leases may be judged."""
+    ours, workers = t.tuner_studies, t.tuner_workers
+    slowest = select(func.max(workers.c.beat_s)).where(workers.c.study_id == study_id, workers.c.stopped.is_(False))
+    patience = 2 * (connection.execute(slowest).scalar_one() or _BEAT_S)
+    now = clock(connection)
+    was_away = now - ours.c.seen_at > patience
+    judge_from = case((was_away, now + patience), else_=ours.c.judge_from)
+    connection.execute(update(ours).where(ours.c.study_id == study_id).values(judge_from=judge_from, seen_at=now))
+    found = connection.execute(select(ours.c.judge_from).where(ours.c.study_id == study_id)).scalar_one_or_none()
+    return found or 0.0
+
+
+def take_turn(connection: Connection, study_id: int, period_s: float) -> bool:
+    """Take a turn unless somebody took one just now."""
+    ours, now = t.tuner_studies, clock(connection)
+    statement = update(ours).where(ours.c.study_id == study_id, ours.c.reconciled_at <= now - period_s)
+    return connection.execute(statement.values(reconciled_at=now)).rowcount == 1
 
 
 def remove(connection: Connection, study_id: int) -> None:

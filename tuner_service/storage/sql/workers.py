@@ -12,6 +12,7 @@ from tuner_service.storage import tables as t
 from tuner_service.storage.ledger_storage import Heard
 from tuner_service.storage.sql import attempts
 from tuner_service.storage.sql.engine import clock, insert
+from tuner_service.storage.sql.studies import see
 
 _ours = t.tuner_workers
 
@@ -23,8 +24,15 @@ def beat(connection: Connection, worker: WorkerInfo, progress: Sequence[Progress
     ).one_or_none()
     if study is None:
         return Heard(frozenset(), Control.STOP, ended=True)
+    see(connection, worker.study_id)
     now = clock(connection)
-    changing = {"beat_at": now, "slots": worker.slots, "lease_s": worker.lease_s, "stopped": worker.stopped}
+    changing = {
+        "beat_at": now,
+        "slots": worker.slots,
+        "lease_s": worker.lease_s,
+        "beat_s": worker.beat_s,
+        "stopped": worker.stopped,
+    }
     new = insert(connection, _ours).values(
         worker_id=worker.worker_id,
         study_id=worker.study_id,

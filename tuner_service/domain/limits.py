@@ -1,0 +1,25 @@
+"""How long a trial may take, how long it may be silent, and how often it is saved."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+#: A trial is stuck once an epoch takes this many times the median of those before it.
+_STALLED_EPOCHS = 5
+
+
+class Limits(BaseModel):
+    """Limits of one attempt, in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    trial_s: PositiveFloat | None = None  #: longest time of an attempt; without one it may take what it takes
+    stalled_s: PositiveFloat = 600.0  #: an attempt is never called stuck before it was silent for so long
+    checkpoint_s: float = Field(10.0, ge=0)  #: time from one checkpoint to the next; 0: one each epoch
+
+    def stalled_after(self, median_epoch_s: float | None) -> float:
+        """Return how long an attempt may be silent, from the median time of its epochs so far.
+
+        >>> Limits().stalled_after(None), Limits().stalled_after(1000.0)
+        (600.0, 5000.0)
+        """
+        return max(self.stalled_s, _STALLED_EPOCHS * (median_epoch_s or 0.0))
