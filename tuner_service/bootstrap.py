@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner_service.training.parent import STORAGE_PIPE, hand_over, hide_memory, take_over
 from tuner_service.worker.machine import cores, gpus
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 STORAGE_VARIABLE = "TUNER_STORAGE"
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
-#: Number of the pipe through which a re-executed command gets the URL that it must not keep in its environment.
-_PIPE_VARIABLE = "TUNER_STORAGE_PIPE"
 #: What libpq would read for itself, and leave in the environment of every child.
 _LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - the variable's name
 
@@ -37,11 +36,9 @@ def scrub(argv: Sequence[str]) -> None:
     before anything else is done.
     """
     global _handed_over  # noqa: PLW0603 - a process has one environment
-    pipe = os.environ.pop(_PIPE_VARIABLE, None)
-    if pipe is not None:
-        with os.fdopen(int(pipe), encoding="utf-8") as source:
-            _handed_over = source.read()
-        _hide()
+    _handed_over = take_over(STORAGE_PIPE)
+    if _handed_over is not None:
+        hide_memory()
         return
     password = os.environ.get(_LIBPQ_PASSWORD)
     option, rest = _take_storage(list(argv), even_without_secret=password is not None)
@@ -49,11 +46,7 @@ def scrub(argv: Sequence[str]) -> None:
     if password is None and not _SECRET.search(url):
         return
     environment = {key: value for key, value in os.environ.items() if key not in (STORAGE_VARIABLE, _LIBPQ_PASSWORD)}
-    readable, writable = os.pipe()
-    with os.fdopen(writable, "w", encoding="utf-8") as target:
-        target.write(_with_password(url, password))
-    os.set_inheritable(readable, True)
-    environment[_PIPE_VARIABLE] = str(readable)
+    environment[STORAGE_PIPE] = str(hand_over(_with_password(url, password)))
     sys.stdout.flush()
     # -P: a file of the working folder must not be taken for a package here.
     os.execve(sys.executable, [sys.executable, "-P", "-m", "tuner_service", *rest], environment)  # noqa: S606
@@ -61,7 +54,7 @@ def scrub(argv: Sequence[str]) -> None:
 
 def guards_secret() -> bool:
     """Return whether this process was given a password that its children must not see."""
-    return _handed_over is not None
+    return _handed_over is not None and _SECRET.search(_handed_over) is not None
 
 
 def storage_url(option: str | None = None) -> StorageUrl:
@@ -165,9 +158,3 @@ def _with_password(url: str, password: str | None) -> str:
     from tuner_service.storage.url import StorageUrl
 
     return StorageUrl.parse(url).with_password(password).secret_text
-
-
-def _hide() -> None:
-    from tuner_service.training.parent import hide_memory
-
-    hide_memory()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner_service.domain.direction import Direction
@@ -13,6 +13,12 @@ CURVE_FILE = "curve.json"
 MODEL_FILE = "model.keras"
 EVALUATION_FILE = "evaluation.json"
 LOG_FILE = "log.txt"
+CHECKPOINT_PREFIX = "checkpoint-"
+
+
+def checkpoint_file(epoch: int) -> str:
+    """Return the name of the checkpoint after an epoch; names sort as epochs do."""
+    return f"{CHECKPOINT_PREFIX}{epoch:06d}.npz"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Assignment:
     reported: frozenset[int]  #: epochs whose metric is reported to Optuna
     devices: str  #: the GPUs it may use, as CUDA_VISIBLE_DEVICES has them; "-1" is none
     attributes: Mapping[str, object] = field(default_factory=dict)
+    checkpoints: Sequence[str] = ()  #: files of earlier attempts in the scratch folder, the one to go on from first
+    checkpoint_s: float = 10.0  #: seconds from one checkpoint to the next; 0 is one each epoch
 
 
 @dataclass(frozen=True)

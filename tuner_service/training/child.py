@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import random
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from tuner_service.errors import StudyFileError, TrialLostError
 from tuner_service.training.assignment import LOG_FILE, Assignment, Result
 from tuner_service.training.parent import die_with_parent
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
+from tuner_service.training.value import number
 
 if TYPE_CHECKING:
     from tuner_service.training.data import Data
@@ -71,7 +73,8 @@ def _train_network(
 
     from tuner_service.training import network
 
-    watch = network.EpochWatch(pipe, task)
+    watch = network.EpochWatch(pipe, task, scratch)
+    signal.signal(signal.SIGTERM, lambda *_: watch.interrupt())
 
     def result(reason: Reason, value: float | None, failure: Failure | None = None) -> Result:
         return Result(reason, value, watch.epochs, watch.best_epoch, failure, _record(watch))
@@ -85,6 +88,8 @@ def _train_network(
         raise
     except optuna.TrialPruned:
         return result(Reason.PRUNED, watch.last)
+    except network.InterruptedTrainingError:
+        return result(Reason.INTERRUPTED, None)
     except network.DivergedError as error:
         return result(Reason.DIVERGED, None, Failure("Diverged", str(error), host=socket.gethostname()))
     except (Exception, SystemExit) as error:
@@ -93,8 +98,6 @@ def _train_network(
 
 def _run_objective(study: StudyFile, trial: RemoteTrial) -> Result:
     import optuna
-
-    from tuner_service.training.network import number
 
     assert study.objective is not None  # noqa: S101 - the study is of this kind
 
@@ -137,9 +140,16 @@ def _failure(error: BaseException, path: Path) -> Failure:
 
 
 def _seed(seed: int) -> None:
-    import keras
+    if "keras" in sys.modules:
+        import keras
 
-    keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        import numpy as np
+
+        np.random.seed(seed)
 
 
 def _write_output_to(log: Path) -> None:

@@ -19,7 +19,7 @@ from optuna.distributions import (
 
 from tuner_service.domain.override import override
 from tuner_service.domain.spec import StudySpec, parse_spec
-from tuner_service.errors import SpecError, StudyFileError, TunerServiceError
+from tuner_service.errors import SpecError, TunerServiceError, UserCodeError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
@@ -100,14 +100,20 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
     draws = []
     for seed in range(_DRAWS):
         trial = probe_trial(seed)
-        model = _guarded("build_model", study.path, lambda trial=trial: network.build(study, trial))
-        options = {}
-        if study.fit is None:
-            options = _guarded(
-                "fit_options", study.path, lambda trial=trial: network.options(study, trial, spec.max_epochs)
-            )
-        if seed == 0 and study.fit is None:
-            _guarded("fit", study.path, lambda m=model, o=options: _try_metric(m, o, data, spec))
+        try:
+            model = _guarded("build_model", study.path, lambda trial=trial: network.build(study, trial))
+            options = {}
+            if study.fit is None:
+                options = _guarded(
+                    "fit_options", study.path, lambda trial=trial: network.options(study, trial, spec.max_epochs)
+                )
+        except UserCodeError:
+            # A corner of the space that the study's code refuses costs a trial there, not the whole study.
+            if seed == 0:
+                raise
+        else:
+            if seed == 0 and study.fit is None:
+                _guarded("fit", study.path, lambda m=model, o=options: _try_metric(m, o, data, spec))
         draws.append(trial.distributions)
         if time.monotonic() - started > _DRAWING_S:
             break
@@ -132,7 +138,7 @@ def _guarded(what: str, path: Path, call: Any) -> Any:  # noqa: ANN401 - any cal
     except TunerServiceError:
         raise
     except (Exception, SystemExit) as error:
-        raise StudyFileError.with_details(
+        raise UserCodeError.with_details(
             f"{path.name}: {what} failed: {study_file.last_line(error)}", study_file.user_traceback(error, path)
         ) from None
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import optuna
 
 from tuner_service.domain.direction import is_better
 from tuner_service.errors import StudyFileError
-from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment
+from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
+from tuner_service.training.batches import BATCH_SIZE, ShuffledBatches, is_arrays
+from tuner_service.training.checkpoint import Checkpoint, plain_state, restore, restore_plain, variables_of
 from tuner_service.training.data import Data, Part
 from tuner_service.training.remote_trial import Pipe
 from tuner_service.training.study_file import StudyFile
+from tuner_service.training.value import number
 
 #: Arguments of ``fit`` that are this service's to give.
 _OURS = {"x", "y", "validation_data", "validation_split", "initial_epoch"}
@@ -27,19 +30,59 @@ class DivergedError(Exception):
     """The metric or the loss is not a finite number any more."""
 
 
-class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Watches the metric at each epoch's end: reports it, asks whether to go on, keeps the best epoch's weights."""
+class InterruptedTrainingError(Exception):
+    """The supervisor wants the child to end; the state of the last epoch is saved."""
 
-    def __init__(self, pipe: Pipe, assignment: Assignment) -> None:
+
+class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Watches the metric at each epoch's end: reports it, asks whether to go on, keeps the best epoch, checkpoints."""
+
+    def __init__(self, pipe: Pipe, assignment: Assignment, scratch: Path) -> None:
         super().__init__()
         self._pipe = pipe
         self._task = assignment
+        self._scratch = scratch
         self.curve: dict[str, list[float]] = {}
         self.epochs = 0
+        self.resumed_from = 0  #: epochs that an earlier attempt had trained
         self.last: float | None = None
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._best_weights: list[Any] = []
+        self._saves = False
+        self._others: list[keras.callbacks.Callback] = []
+        self._others_state: Sequence[Mapping[str, Any]] = []
+        self._saved_at = time.monotonic()
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """End the training after the epoch that is being trained, saved where it can go on from there."""
+        self._interrupted = True
+
+    def keep_checkpoints(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        """Save the training now and then, with the plain state of these callbacks."""
+        self._saves = True
+        self._others = list(callbacks)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint: its curve is this attempt's, and what was reported there is reported anew."""
+        task = self._task
+        self.curve = {name: list(values) for name, values in checkpoint.curve.items()}
+        self.epochs = self.resumed_from = checkpoint.epoch
+        self.best, self.best_epoch = checkpoint.best, checkpoint.best_epoch
+        self._best_weights = list(checkpoint.best_weights)
+        self._others_state = checkpoint.callbacks
+        for epoch, value in enumerate(self.curve.get(task.metric, []), start=1):
+            self.last = value
+            if epoch in task.reported:
+                self._pipe.tell("report", epoch, epoch, value)
+        self._pipe.tell("resumed", self.resumed_from)
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Give the study's callbacks their state back, which they have just reset."""
+        for callback, state in zip(self._others, self._others_state, strict=False):
+            restore_plain(callback, state)
+        self._others_state = []
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Take note of an epoch. It is counted here, from 1, since a study's own ``fit`` may call Keras' twice."""
@@ -60,10 +103,32 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
             self._best_weights = self.model.get_weights()
         if self.epochs in task.rungs and self._pipe.ask("should_prune", self.epochs, self.best):
             raise optuna.TrialPruned(f"stopped after epoch {self.epochs}")
+        if self._interrupted or time.monotonic() - self._saved_at >= task.checkpoint_s:
+            self._save()
+        if self._interrupted:
+            raise InterruptedTrainingError
+
+    def _save(self) -> None:
+        if not self._saves or self.epochs >= self._task.max_epochs:
+            return
+        checkpoint = Checkpoint(
+            epoch=self.epochs,
+            curve=self.curve,
+            best=self.best,
+            best_epoch=self.best_epoch,
+            best_weights=self._best_weights,
+            variables=[keras.ops.convert_to_numpy(one) for one in variables_of(self.model)],
+            callbacks=[plain_state(one) for one in self._others],
+        )
+        name = checkpoint_file(self.epochs)
+        checkpoint.save(self._scratch / name)
+        self._pipe.tell("checkpoint", self.epochs, name)
+        self._saved_at = time.monotonic()
 
     def restore_best(self) -> None:
         """Give the model the weights of its best epoch."""
-        if self._best_weights and self.best_epoch != self.epochs:
+        # Also after the last epoch: the study's early stopping may have put back another one.
+        if self._best_weights:
             self.model.set_weights(self._best_weights)
 
 
@@ -138,8 +203,11 @@ def train(
         value, batch_size = _score(returned, watch, task), None
     else:
         given = options(study, trial, task.max_epochs)
+        watch.keep_checkpoints(given["callbacks"])
         given["callbacks"].append(watch)
-        model.fit(**arguments(tuned.train), validation_data=tuned.validation, **given)
+        _resume(model, tuned, task, watch, scratch)
+        if watch.epochs < given["epochs"]:
+            _fit(model, tuned, given, task.seed, watch.epochs)
         value, batch_size = _score(None, watch, task), given.get("validation_batch_size", given.get("batch_size"))
     if not math.isfinite(value):
         raise DivergedError(f"{task.metric} is {value}")
@@ -148,6 +216,32 @@ def train(
     if pipe.ask("keep_model", value):
         _save(model, tuned, batch_size, scratch)
     return value
+
+
+def _resume(model: keras.Model, data: Data, task: Assignment, watch: EpochWatch, scratch: Path) -> None:
+    """Go on from the newest checkpoint that is whole and fits; from the beginning where none does."""
+    for name in task.checkpoints:
+        checkpoint = Checkpoint.load(scratch / name)
+        if checkpoint is None:
+            continue
+        if not model.built:
+            # A subclassed model has variables once it has seen data.
+            model.evaluate(**arguments(data.train), steps=1, verbose=0)
+        if restore(model, checkpoint.variables):
+            watch.resume(checkpoint)
+            return
+
+
+def _fit(model: keras.Model, data: Data, given: dict[str, Any], seed: int, epochs_trained: int) -> None:
+    """Fit a model from the epoch that it is at, its batches in an order that the seed and the epoch decide."""
+    train, given = arguments(data.train), dict(given)
+    if is_arrays(data.train) and given.get("shuffle", True) and given.get("steps_per_epoch") is None:
+        size = given.pop("batch_size", None) or BATCH_SIZE
+        # What Keras would otherwise take from the batch size of the training.
+        given.setdefault("validation_batch_size", size if isinstance(data.validation, tuple) else None)
+        train = {"x": ShuffledBatches(data.train, size, seed=seed, epoch=epochs_trained)}
+        given["shuffle"] = False
+    model.fit(**train, validation_data=data.validation, initial_epoch=epochs_trained, **given)
 
 
 def save_curve(watch: EpochWatch, folder: Path) -> None:
@@ -191,19 +285,3 @@ def _score(returned: object, watch: EpochWatch, task: Assignment) -> float:
         case dict():
             return metric_of({str(name): number(value) for name, value in returned.items()}, task.metric)
     return number(returned)
-
-
-def number(value: object) -> float:
-    """Return what an objective returned as a number, or raise ``StudyFileError``.
-
-    One number in an array will do, as from NumPy; text will not, even where it looks like a number.
-    """
-    # NumPy takes an array for a number only if it has no dimensions.
-    given = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    try:
-        if given is None or isinstance(given, str | bytes | bool):
-            raise TypeError
-        return float(given)  # type: ignore[arg-type]  # that is what is tried
-    except (TypeError, ValueError, OverflowError):
-        shown = repr(value)[:60]
-        raise StudyFileError(f"the objective's value must be a number, got {shown}, a {type(value).__name__}") from None

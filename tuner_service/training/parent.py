@@ -7,6 +7,9 @@ import os
 import signal
 import sys
 
+#: Number of the pipe through which a command gets the storage's URL that must not stand in its environment.
+STORAGE_PIPE = "TUNER_STORAGE_PIPE"
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 
@@ -30,6 +33,24 @@ def hide_memory() -> None:
     """Refuse other processes of this user a look into this one's memory and environment, its children included."""
     if sys.platform == "linux":
         _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def hand_over(secret: str) -> int:
+    """Return a pipe from which a child that inherits it reads a secret, once, and nobody else later."""
+    readable, writable = os.pipe()
+    with os.fdopen(writable, "w", encoding="utf-8") as target:
+        target.write(secret)
+    os.set_inheritable(readable, True)
+    return readable
+
+
+def take_over(variable: str) -> str | None:
+    """Return the secret of the pipe whose number is in this variable of the environment, which is removed."""
+    pipe = os.environ.pop(variable, None)
+    if pipe is None:
+        return None
+    with os.fdopen(int(pipe), encoding="utf-8") as source:
+        return source.read()
 
 
 def _prctl(option: int, argument: int) -> None:

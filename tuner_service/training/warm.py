@@ -113,8 +113,10 @@ def backend_threads() -> list[str]:
 
 
 def _warm_up(path: Path) -> None:
+    # An Optuna script that does not use Keras starts without it; one that does gets it before it asks.
+    uses_keras = "keras" in path.read_text(encoding="utf-8")
     steps: dict[str, Callable[[], None]] = {
-        "keras": _import_keras,
+        "keras": _import_keras if uses_keras else lambda: None,
         "study": lambda: _load_study(path),
         "data": _load_data,
     }
@@ -149,7 +151,8 @@ def _start_again_without(level: str, threads: list[str]) -> None:
 
 if STUDY_FILE in os.environ:
     die_with_parent()
-    # Ctrl-C reaches this process too; its supervisor decides.
+    # What is sent to the whole group reaches this process too; its supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     WARM.cold_because = os.environ.get(COLD_BECAUSE, "")
     _warm_up(Path(os.environ[STUDY_FILE]))

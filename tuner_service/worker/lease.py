@@ -7,9 +7,10 @@ import os
 import socket
 import threading
 
-from tuner_service.domain.study import Control
+from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import StorageError
+from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.worker.settings import WorkerSettings
@@ -18,25 +19,30 @@ _log = logging.getLogger(__name__)
 
 
 class LeaseKeeper(threading.Thread):
-    """Beats until it is stopped. It survives every error: a beat that fails is followed by the next."""
+    """Beats until it is stopped, and reconciles in its turn.
 
-    def __init__(self, storage: LedgerStorage, study_id: int, settings: WorkerSettings) -> None:
+    It survives every error: a beat that fails is followed by the next.
+    """
+
+    def __init__(self, storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings) -> None:
         super().__init__(name="lease", daemon=True)
         self._storage = storage
         self._settings = settings
+        self._study = study
         self._lock = threading.Lock()
         self._held: dict[int, RunningAttempt] = {}
         self._lost: set[int] = set()
         self._stopped = threading.Event()
         self._info = WorkerInfo(
             worker_id=settings.worker_id,
-            study_id=study_id,
+            study_id=study.study_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             slots=settings.slots,
             started_at=0.0,
             beat_at=0.0,
             lease_s=settings.lease_s,
+            beat_s=settings.beat_s,
         )
         self.control = Control.RUN
 
@@ -70,6 +76,9 @@ class LeaseKeeper(threading.Thread):
         while not self._stopped.wait(self._settings.beat_s):
             try:
                 self.beat()
+                # Whoever is busy does its part too: the trial of a worker that died must not wait for an idle one.
+                if self._storage.take_turn(self._study.study_id, self._settings.beat_s):
+                    reconcile(self._storage, self._study.name)
             except StorageError as error:
                 _log.warning("no sign of life could be given: %s", error)
             except Exception:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuner_service.worker.outbox import default_folder
+
 
 def new_worker_id() -> str:
     """Return an id that no other worker has: the host, the process and a random part."""
@@ -25,8 +27,10 @@ class WorkerSettings:
     worker_id: str = field(default_factory=new_worker_id)
     beat_s: float = 10.0  #: from one sign of life to the next
     lease_s: float = 60.0  #: how long a trial is this worker's without one
+    grace_s: float = 15.0  #: how long a child may take to save its state once the worker is to stop
     idle_s: float = 1.0  #: pause of a slot that found nothing to do
     wait_s: float = 60.0  #: how long to wait for the tables and the study to be made
+    outbox: Path = field(default_factory=default_folder)  #: where outcomes wait while the storage is away
 
     @property
     def slots(self) -> int:

@@ -19,10 +19,12 @@ from tuner_service.errors import (
     StudyNotFoundError,
 )
 from tuner_service.ledger.patience import patiently
+from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import study_file
 from tuner_service.worker.lease import LeaseKeeper
+from tuner_service.worker.outbox import Outbox
 from tuner_service.worker.settings import WorkerSettings
 from tuner_service.worker.slot import Slot
 from tuner_service.worker.training_process import start_forkserver
@@ -31,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 #: Exit codes: the study has ended; interrupted, start me again; a configuration error, do not.
 DONE, INTERRUPTED, MISCONFIGURED = 0, 75, 78
+
+#: Signals that come within so many seconds are one.
+_ONE_SIGNAL_S = 1.0
 
 
 class Supervisor:
@@ -57,13 +62,15 @@ class Supervisor:
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
         start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
-        lease = LeaseKeeper(self._storage, study.study_id, self._settings)
+        outbox = Outbox(self._settings.outbox, study.probe)
+        outbox.deliver(self._storage)
+        lease = LeaseKeeper(self._storage, study, self._settings)
         patiently(lease.beat)
         # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
         lease.start()
         slots = [
-            Slot(self._storage, study, path, artifacts, lease, self._settings, device, digest, self._stopping)
+            Slot(self._storage, study, path, artifacts, lease, self._settings, device, digest, self._stopping, outbox)
             for device in self._settings.devices
         ]
         threads = [
@@ -75,12 +82,21 @@ class Supervisor:
         for thread in threads:
             thread.join()
         lease.stop()
+        self._hand_back()
         if isinstance(self._failure, StorageUnavailableError):
             _log.error("%s", self._failure)
             return INTERRUPTED
         if self._failure is not None:
             raise self._failure
         return INTERRUPTED if self._stopping.is_set() else DONE
+
+    def _hand_back(self) -> None:
+        """Make new rows of what was interrupted: whoever claims next takes those first."""
+        if self._stopping.is_set():
+            try:
+                reconcile(self._storage, self._settings.study)
+            except (StorageUnavailableError, StudyNotFoundError) as error:
+                _log.info("%s", error)
 
     def _guard(self, slot: Slot) -> None:
         """Run a slot; where it fails, the others are stopped too and the failure is raised in the main thread."""
@@ -91,7 +107,13 @@ class Supervisor:
             self._stopping.set()
 
     def _listen_to_signals(self) -> None:
+        first: list[float] = []
+
         def stop(number: int, _frame: FrameType | None) -> None:
+            if first and time.monotonic() - first[0] < _ONE_SIGNAL_S:
+                # Sent to the process and to its group, or by hand twice in a hurry: that is once.
+                return
+            first.append(time.monotonic())
             if self._stopping.is_set():
                 # Said twice: at once. The kernel ends the children with this process, and their leases run out.
                 os._exit(INTERRUPTED)

@@ -84,6 +84,17 @@ class TrainingProcess:
         with contextlib.suppress(OSError):
             self._connection.send(task)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process.pid is not None  # noqa: S101 - it was started
+        return self._process.pid
+
+    def interrupt(self) -> None:
+        """Ask it to save its state after the epoch that it is in, and to end then."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
     def answer(self, answer: Answer) -> None:
         """Answer its question. A child that died in the meantime is noticed at the next ``wait``."""
         with contextlib.suppress(OSError):

@@ -1,0 +1,104 @@
+"""A training in a file, whole enough to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+Arrays = Sequence[np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state at the end of an epoch.
+
+    Weights alone are not enough: ``variables`` are the network's, with the seed states of its dropout and noise layers,
+    which ``weights`` leaves out, then the optimizer's, with the step that a schedule counts. The order of the batches
+    is not saved: ``ShuffledBatches`` derives it from the seed and the epoch.
+    """
+
+    epoch: int  #: epochs trained
+    curve: Mapping[str, list[float]]
+    best: float | None
+    best_epoch: int | None
+    best_weights: Arrays
+    variables: Arrays
+    callbacks: Sequence[Mapping[str, Any]]  #: plain attributes of the study's own callbacks, early stopping's patience
+
+    def save(self, path: Path) -> None:
+        """Write the file; its name appears when it is whole."""
+        state = {
+            "epoch": self.epoch,
+            "curve": self.curve,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "callbacks": self.callbacks,
+            "arrays": [len(self.variables), len(self.best_weights)],
+        }
+        draft = path.with_name(path.name + ".draft")
+        arrays = {f"a{index}": array for index, array in enumerate([*self.variables, *self.best_weights])}
+        with draft.open("wb") as file:
+            np.savez(file, state=np.array(json.dumps(state)), **arrays)  # type: ignore[arg-type]  # names are ours
+        draft.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint | None:
+        """Return what a file holds, or ``None`` where it is torn; nothing in it is executed."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                state = json.loads(str(file["state"]))
+                variables, best = state["arrays"]
+                arrays = [file[f"a{index}"] for index in range(variables + best)]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        return cls(
+            epoch=state["epoch"],
+            curve=state["curve"],
+            best=state["best"],
+            best_epoch=state["best_epoch"],
+            best_weights=arrays[variables:],
+            variables=arrays[:variables],
+            callbacks=state["callbacks"],
+        )
+
+
+def variables_of(model: keras.Model) -> list[Any]:
+    """Return all that training changes: the network's variables, seed states included, and the optimizer's."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def restore(model: keras.Model, variables: Arrays) -> bool:
+    """Give a model the variables of a checkpoint, and return whether they were of its shape."""
+    model.optimizer.build(model.trainable_variables)
+    mine = variables_of(model)
+    if len(mine) != len(variables) or any(
+        tuple(one.shape) != array.shape for one, array in zip(mine, variables, strict=True)
+    ):
+        return False
+    for one, array in zip(mine, variables, strict=True):
+        one.assign(array)
+    return True
+
+
+def plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return the attributes of a callback that are plain values: counters, best values, flags."""
+    state = {}
+    for name, value in vars(callback).items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not name.startswith("_") and (plain is None or isinstance(plain, bool | int | float | str)):
+            state[name] = plain
+    return state
+
+
+def restore_plain(callback: keras.callbacks.Callback, state: Mapping[str, Any]) -> None:
+    """Give a callback back its plain attributes, those that it still has."""
+    for name, value in state.items():
+        if hasattr(callback, name):
+            setattr(callback, name, value)

@@ -1,0 +1,175 @@
+"""The evaluation of one attempt: its child is served, watched and ended, and what became of it is an outcome."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tuner_service.domain.outcome import Failure, Outcome, Reason
+from tuner_service.domain.pruner import reported_epochs
+from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.errors import TrialLostError
+from tuner_service.ledger.running import RunningAttempt
+from tuner_service.training.assignment import Assignment, Result
+from tuner_service.training.remote_trial import Answer
+from tuner_service.worker.lease import LeaseKeeper
+from tuner_service.worker.settings import WorkerSettings
+from tuner_service.worker.training_process import TrainingProcess, describe_exit
+from tuner_service.worker.trial_files import TrialFiles
+from tuner_service.worker.watchdog import Watchdog
+
+#: How often the child is looked at while it is silent, in seconds.
+_LOOK_S = 0.5
+#: How long a child that has said how it went may take to end.
+_GOODBYE_S = 5.0
+
+
+class Evaluation:
+    """One attempt in one child."""
+
+    def __init__(
+        self,
+        study: StudyRecord,
+        attempt: RunningAttempt,
+        child: TrainingProcess,
+        files: TrialFiles,
+        settings: WorkerSettings,
+        device: str,
+    ) -> None:
+        self._study = study
+        self._attempt = attempt
+        self._child = child
+        self._files = files
+        self._settings = settings
+        self._device = device
+        self._watchdog = Watchdog(study.spec.limits, started_at=time.monotonic())
+        self._operations: Mapping[str, Callable[..., Any]] = {
+            "suggest": attempt.suggest,
+            "report": attempt.report,
+            "progress": attempt.progress,
+            "resumed": attempt.resumed,
+            "checkpoint": self._keep_checkpoint,
+            "should_prune": attempt.should_prune,
+            "set_user_attr": attempt.set_user_attr,
+            "set_constraint": attempt.set_constraint,
+            "keep_model": attempt.keep_model,
+        }
+
+    def run(self, stopping: threading.Event, lease: LeaseKeeper) -> Outcome:
+        """Have the child train the attempt, and return how that ended.
+
+        Raises:
+            TrialLostError: If the trial is another worker's now, or the study is gone.
+        """
+        patience = 0.0
+        give_up_at: float | None = None
+        self._child.assign(self._assignment())
+        try:
+            while True:
+                if stopping.is_set() and give_up_at is None:
+                    # It saves its state after the epoch that it is in, if that ends in time.
+                    self._child.interrupt()
+                    give_up_at = time.monotonic() + self._settings.grace_s
+                if give_up_at is not None and time.monotonic() > give_up_at:
+                    return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
+                if lease.control is Control.CANCEL:
+                    return self._outcome(Reason.CANCELLED, "Cancelled", "a user cancelled the study's running trials")
+                if lease.is_lost(self._attempt):
+                    raise TrialLostError(f"trial {self._attempt.claim.number} was given to another worker")
+                verdict = self._watchdog.verdict(time.monotonic(), self._child.pid)
+                if verdict is not None:
+                    return self._outcome(verdict.reason, verdict.type, verdict.message)
+                try:
+                    ask = self._child.wait(_LOOK_S)
+                except EOFError:
+                    if give_up_at is not None:
+                        return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
+                    return self._died(self._child.end(_GOODBYE_S))
+                if ask is None:
+                    continue
+                if ask.op == "done":
+                    (result,) = ask.arguments
+                    patience = _GOODBYE_S
+                    return self._finished(result)
+                if ask.op == "progress":
+                    self._watchdog.epoch_ended(time.monotonic())
+                answer = self._answer(ask.op, ask.arguments)
+                if isinstance(answer.error, TrialLostError):
+                    raise answer.error
+                if ask.wants_answer:
+                    self._child.answer(answer)
+                elif answer.error is not None:
+                    return self._outcome(Reason.ERROR, type(answer.error).__name__, str(answer.error))
+        finally:
+            self._child.end(patience)
+
+    def _assignment(self) -> Assignment:
+        spec, attempt = self._study.spec, self._attempt
+        checkpoints = self._files.fetch_checkpoints(attempt.predecessors()) if attempt.claim.attempt else []
+        return Assignment(
+            number=attempt.claim.number,
+            started_at=attempt.claim.claimed_at,
+            seed=attempt.training_seed,
+            metric=spec.metric,
+            direction=spec.better,
+            max_epochs=spec.max_epochs,
+            rungs=frozenset(attempt.rungs),
+            reported=reported_epochs(spec.max_epochs, attempt.rungs),
+            devices=self._device,
+            checkpoints=checkpoints,
+            checkpoint_s=spec.limits.checkpoint_s,
+        )
+
+    def _keep_checkpoint(self, epoch: int, name: str) -> None:
+        if self._files.keep_checkpoint(name):
+            self._attempt.saved(epoch)
+
+    def _answer(self, op: str, arguments: tuple[object, ...]) -> Answer:
+        try:
+            return Answer(self._operations[op](*arguments))
+        except Exception as error:
+            # It is the study's, a range that changed for instance: raised where it was asked.
+            return Answer(error=error)
+
+    def _finished(self, result: Result) -> Outcome:
+        if result.reason is Reason.INTERRUPTED:
+            saved = f"the worker was told to stop; saved after epoch {self._attempt.progress_now.checkpoint}"
+            return self._outcome(Reason.INTERRUPTED, "Interrupted", saved)
+        return Outcome(
+            reason=result.reason,
+            value=result.value,
+            epochs=result.epochs,
+            best_epoch=result.best_epoch,
+            failure=result.failure,
+            attributes={**self._attributes(), **result.attributes},
+            resumed_from=self._attempt.progress_now.resumed_from,
+        )
+
+    def _died(self, exit_code: int | None) -> Outcome:
+        how = f"the process that trained it {describe_exit(exit_code)}"
+        if self._watchdog.kernel_ran_out_of_memory(exit_code):
+            return self._outcome(Reason.OOM, "OutOfMemory", f"{how}, because the machine ran out of memory")
+        return self._outcome(Reason.CRASHED, "ProcessDied", how)
+
+    def _outcome(self, reason: Reason, kind: str, message: str) -> Outcome:
+        now = self._attempt.progress_now
+        failure = Failure(kind, message, host=socket.gethostname())
+        return Outcome(reason, None, now.epoch, None, failure, self._attributes(), now.resumed_from)
+
+    def _attributes(self) -> dict[str, object]:
+        """What optuna-dashboard shows beside a trial."""
+        return {
+            "configuration": self._attempt.claim.configuration,
+            "attempt": self._attempt.claim.attempt,
+            "worker": self._settings.worker_id,
+        }
+
+
+def shown(outcome: Outcome) -> str:
+    """Return what a log says of an outcome, beside its reason."""
+    if outcome.value is not None:
+        return f", {outcome.value:.6g} after {outcome.epochs} epochs"
+    return f", {outcome.failure.fingerprint}" if outcome.failure is not None else ""

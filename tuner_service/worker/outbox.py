@@ -1,0 +1,80 @@
+"""Outcomes that wait on this machine's disk until the storage has acknowledged them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from tuner_service.domain.outcome import Failure, Outcome, Reason
+from tuner_service.errors import StorageUnavailableError, TrialLostError
+from tuner_service.storage.ledger_storage import LedgerStorage
+
+_log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """One study's folder of outcomes, shared by the workers of this machine.
+
+    Args:
+        folder: Where it is made, only for this user.
+        study: The study's probe: no other study has it, in no other storage.
+    """
+
+    def __init__(self, folder: Path, study: str) -> None:
+        self._folder = folder / hashlib.blake2b(study.encode(), digest_size=8).hexdigest()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def put(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
+        """Keep an outcome; its file is whole or not there."""
+        fields = {"trial_id": trial_id, "worker_id": worker_id, "outcome": dataclasses.asdict(outcome)}
+        draft = self._path(trial_id).with_suffix(".draft")
+        draft.write_text(json.dumps(fields))
+        draft.replace(self._path(trial_id))
+
+    def remove(self, trial_id: int) -> None:
+        """Forget an outcome that was acknowledged, or that nobody wants any more."""
+        self._path(trial_id).unlink(missing_ok=True)
+
+    def deliver(self, storage: LedgerStorage) -> int:
+        """Record what an earlier worker could not, and return how many outcomes were wanted."""
+        delivered = 0
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                fields = json.loads(path.read_text())
+            except (OSError, ValueError):
+                # Another worker has just delivered it, or it is not one of ours.
+                continue
+            try:
+                storage.settle(fields["trial_id"], fields["worker_id"], _outcome(fields["outcome"]))
+                delivered += 1
+                _log.info("delivered the outcome of a trial that an earlier worker had finished")
+            except TrialLostError as error:
+                _log.info("%s; its outcome is dropped", error)
+            except StorageUnavailableError:
+                return delivered
+            path.unlink(missing_ok=True)
+        return delivered
+
+    def _path(self, trial_id: int) -> Path:
+        return self._folder / f"{trial_id}.json"
+
+
+def default_folder() -> Path:
+    """Return where outcomes wait: a folder of this user's below the system's folder for temporary files."""
+    return Path(tempfile.gettempdir()) / f"tuner-outbox-{os.getuid()}"
+
+
+def _outcome(fields: dict[str, object]) -> Outcome:
+    failure = fields.pop("failure")
+    return Outcome(
+        **{
+            **fields,  # type: ignore[arg-type]  # what put() wrote
+            "reason": Reason(str(fields["reason"])),
+            "failure": Failure(**failure) if isinstance(failure, dict) else None,
+        }
+    )

@@ -1,0 +1,90 @@
+"""The files of one attempt: what its child leaves goes to the study's artifacts, and comes back from there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tuner_service.domain.attempt import Attempt
+from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.errors import ArtifactError
+from tuner_service.storage.artifacts import Artifacts, trial_folder
+from tuner_service.training.assignment import CHECKPOINT_PREFIX, CURVE_FILE, EVALUATION_FILE, LOG_FILE, MODEL_FILE
+
+_log = logging.getLogger(__name__)
+
+#: Checkpoints that a successor is given: the newest, and one more should that be torn.
+_MOST_CHECKPOINTS = 2
+
+
+class TrialFiles:
+    """Moves files between a child's scratch folder and the study's artifacts.
+
+    A file that cannot be moved is told in the log and costs no trial: its value is worth more.
+    """
+
+    def __init__(self, artifacts: Artifacts, number: int, scratch: Path) -> None:
+        self._artifacts = artifacts
+        self._folder = trial_folder(number)
+        self._scratch = scratch
+        self._checkpoint: str | None = None
+
+    def fetch_checkpoints(self, predecessors: Sequence[Attempt]) -> list[str]:
+        """Copy the newest checkpoints of earlier attempts here, and return their names, the newest first."""
+        found = [
+            (name, trial_folder(one.number))
+            for one in predecessors
+            for name in self._artifacts.names(trial_folder(one.number))
+            if name.startswith(CHECKPOINT_PREFIX)
+        ]
+        fetched = []
+        for name, folder in sorted(found, reverse=True)[:_MOST_CHECKPOINTS]:
+            try:
+                self._artifacts.get(f"{folder}/{name}", self._scratch / name)
+                fetched.append(name)
+            except ArtifactError as error:
+                _log.warning("%s; the trial goes on from an earlier state", error)
+        return fetched
+
+    def keep_checkpoint(self, name: str) -> bool:
+        """Store a checkpoint, then remove the one before it; return whether it is stored."""
+        if not self._put(name):
+            return False
+        if self._checkpoint is not None:
+            self._remove(self._checkpoint)
+        self._checkpoint = name
+        (self._scratch / name).unlink(missing_ok=True)
+        return True
+
+    def keep(self, outcome: Outcome) -> None:
+        """Store what belongs to an outcome, before its row says that it is so."""
+        wanted = [CURVE_FILE]
+        if outcome.reason is Reason.FINISHED:
+            wanted += [MODEL_FILE, EVALUATION_FILE]
+        if outcome.failure is not None:
+            wanted += [LOG_FILE]
+        for name in wanted:
+            if (self._scratch / name).is_file() and (self._scratch / name).stat().st_size:
+                self._put(name)
+
+    def forget_checkpoints(self, predecessors: Sequence[Attempt]) -> None:
+        """Remove the checkpoints of a configuration that is settled."""
+        for folder in (self._folder, *(trial_folder(one.number) for one in predecessors)):
+            for name in self._artifacts.names(folder):
+                if name.startswith(CHECKPOINT_PREFIX):
+                    self._remove(name, folder)
+
+    def _put(self, name: str) -> bool:
+        try:
+            self._artifacts.put(self._scratch / name, f"{self._folder}/{name}")
+        except ArtifactError as error:
+            _log.error("%s", error)
+            return False
+        return True
+
+    def _remove(self, name: str, folder: str | None = None) -> None:
+        try:
+            self._artifacts.remove(f"{folder or self._folder}/{name}")
+        except ArtifactError as error:
+            _log.warning("%s", error)

@@ -1,0 +1,98 @@
+"""What can be wrong with a child that says nothing: too long, stuck, or about to take the machine's memory."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tuner_service.domain.limits import Limits
+from tuner_service.domain.outcome import Reason
+
+#: Share of the container's memory at which the child that holds most of it is ended, before the kernel ends any.
+_MEMORY_SHARE = 0.95
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a child has to be ended."""
+
+    reason: Reason
+    type: str
+    message: str
+
+
+class Watchdog:
+    """Watches one attempt. Times are of the monotonic clock, in seconds."""
+
+    def __init__(self, limits: Limits, *, started_at: float, cgroup: Path = _CGROUP) -> None:
+        self._limits = limits
+        self._started_at = started_at
+        self._epoch_at = started_at
+        self._epochs_s: list[float] = []
+        self._cgroup = cgroup
+        self._kills = _oom_kills(cgroup)
+
+    def epoch_ended(self, now: float) -> None:
+        """Take note of progress."""
+        self._epochs_s.append(now - self._epoch_at)
+        self._epoch_at = now
+
+    def verdict(self, now: float, pid: int) -> Verdict | None:
+        """Return what is wrong, or ``None``."""
+        limit = self._limits.trial_s
+        if limit is not None and now - self._started_at > limit:
+            return Verdict(Reason.TIMEOUT, "TimeLimit", f"took longer than its limit of {limit:g} s")
+        median = statistics.median(self._epochs_s) if self._epochs_s else None
+        patience = self._limits.stalled_after(median)
+        if now - self._epoch_at > patience:
+            return Verdict(Reason.STALLED, "NoProgress", f"no epoch ended for {patience:.0f} s")
+        used, limit_bytes = _memory(self._cgroup)
+        if limit_bytes is not None and used > _MEMORY_SHARE * limit_bytes and _is_largest(pid):
+            held = f"{used / 2**30:.1f} of {limit_bytes / 2**30:.1f} GiB of memory were in use"
+            return Verdict(Reason.OOM, "OutOfMemory", f"ended before the container was: {held}")
+        return None
+
+    def kernel_ran_out_of_memory(self, exit_code: int | None) -> bool:
+        """Return whether a child that has died was ended by the kernel for its memory."""
+        return exit_code == -signal.SIGKILL and _oom_kills(self._cgroup) > self._kills
+
+
+def _memory(cgroup: Path) -> tuple[int, int | None]:
+    """Return the bytes that this container uses, without what the kernel can drop, and its limit if it has one."""
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        if limit == "max":
+            return 0, None
+        used = int((cgroup / "memory.current").read_text())
+        return used - _field(cgroup / "memory.stat", "inactive_file"), int(limit)
+    except (OSError, ValueError):
+        return 0, None
+
+
+def _oom_kills(cgroup: Path) -> int:
+    return _field(cgroup / "memory.events", "oom_kill")
+
+
+def _field(file: Path, name: str) -> int:
+    try:
+        lines = (line.split() for line in file.read_text().splitlines())
+        return next((int(value) for key, value in lines if key == name), 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def _is_largest(pid: int) -> bool:
+    """Return whether a child holds at least as much memory as each of its siblings."""
+    try:
+        process = psutil.Process(pid)
+        parent = process.parent()
+        siblings = [] if parent is None else parent.children()
+        held = process.memory_info().rss
+        return all(held >= one.memory_info().rss for one in siblings if one.pid != pid)
+    except psutil.Error:
+        return True
