@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuner_service.bootstrap import open_storage, run
-    from tuner_service.coordinator.control import delete, pause, resume, stop
+    from tuner_service.coordinator.control import cancel, delete, enqueue, pause, resume, retry, stop
     from tuner_service.coordinator.studies import create, extend
     from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
     from tuner_service.domain.sampler import Random, Tpe
@@ -29,6 +29,9 @@ _HOMES = {
     "StudySpec": "domain.spec",
     "SuccessiveHalving": "domain.pruner",
     "Tpe": "domain.sampler",
+    "cancel": "coordinator.control",
+    "enqueue": "coordinator.control",
+    "retry": "coordinator.control",
     "TunerServiceError": "errors",
     "create": "coordinator.studies",
     "delete": "coordinator.control",
@@ -51,12 +54,15 @@ __all__ = [
     "SuccessiveHalving",
     "Tpe",
     "TunerServiceError",
+    "cancel",
     "create",
     "delete",
+    "enqueue",
     "extend",
     "open_storage",
     "pause",
     "resume",
+    "retry",
     "run",
     "stop",
     "summarize",

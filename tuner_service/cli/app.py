@@ -32,7 +32,21 @@ for _panel, _commands in (
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
     ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
     ("Take home", (inspecting.best, inspecting.export)),
-    ("Steer", (steering.pause, steering.resume, steering.stop, steering.extend, steering.delete, steering.doctor)),
+    (
+        "Steer",
+        (
+            steering.pause,
+            steering.resume,
+            steering.stop,
+            steering.cancel,
+            steering.extend,
+            steering.retry,
+            steering.enqueue,
+            steering.delete,
+            steering.gc,
+            steering.doctor,
+        ),
+    ),
 ):
     for _command in _commands:
         app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from tuner_service.cli import options as o
-from tuner_service.cli.output import out, print_json, print_note, table
+from tuner_service.cli.output import count, out, print_json, print_note, table
 from tuner_service.coordinator import control
+from tuner_service.coordinator.collect import collect
 from tuner_service.coordinator.studies import extend as extend_study
 from tuner_service.domain.outcome import State
+from tuner_service.domain.override import parse_point
 from tuner_service.errors import SpecError
 
 
@@ -33,6 +35,35 @@ def stop(study: o.Study, storage: o.Storage = None) -> None:
     record = control.stop(ledger, study)
     running = sum(one.state is State.RUNNING for one in ledger.attempts(record.study_id))
     print_note(f"{study} ends when its {running} running trials have finished" if running else f"{study} is stopped")
+
+
+def cancel(study: o.Study, storage: o.Storage = None) -> None:
+    """End a study and its running trials now."""
+    control.cancel(o.connect(storage), study)
+    print_note(f"{study} ends now, its workers within two beats; `tuner resume {study}` tries what was cut off again")
+
+
+def retry(
+    study: o.Study,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[N...]", help="Trials that failed.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed.")] = False,
+    storage: o.Storage = None,
+) -> None:
+    """Try configurations again that have failed for good."""
+    if bool(numbers) == failed:
+        raise SpecError(f"say which trials to try again: tuner retry {study} N ..., or tuner retry {study} --failed")
+    again = control.retry(o.connect(storage), study, None if failed else numbers)
+    print_note(f"{len(again)} trials of {study} are tried again" if again else f"no trial of {study} has failed")
+
+
+def enqueue(
+    study: o.Study,
+    params: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="The point to try next.")],
+    storage: o.Storage = None,
+) -> None:
+    """Have a point tried next; parameters that are not named are sampled."""
+    configuration = control.enqueue(o.connect(storage), study, parse_point(params))
+    print_note(f"configuration {configuration} of {study} is that point; it counts like any other")
 
 
 def extend(
@@ -60,6 +91,12 @@ def delete(
         typer.confirm(f"Delete {study} with its {started} trials, their curves and models?", abort=True)
     control.delete(ledger, study)
     print_note(f"{study} is deleted")
+
+
+def gc(study: o.Study, storage: o.Storage = None) -> None:
+    """Remove what nobody needs: models that were beaten, checkpoints of trials that are settled."""
+    removed = collect(o.connect(storage), study)
+    print_note(f"{study}: {count(removed.models, 'model')} and {count(removed.checkpoints, 'checkpoint')} removed")
 
 
 def doctor(storage: o.Storage = None, json: o.Json = False) -> None:

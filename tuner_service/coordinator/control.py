@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, settled_by
+from tuner_service.domain.outcome import State
 from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.errors import NotInStudyError
 from tuner_service.ledger.reconcile import reconcile
+from tuner_service.search.space import check_point
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -21,6 +27,69 @@ def resume(storage: LedgerStorage, name: str) -> StudyRecord:
 def stop(storage: LedgerStorage, name: str) -> StudyRecord:
     """End a study once its running trials have finished."""
     return _set(storage, name, Control.STOP)
+
+
+def cancel(storage: LedgerStorage, name: str) -> StudyRecord:
+    """End a study and its running trials now; ``resume`` tries those again."""
+    return _set(storage, name, Control.CANCEL)
+
+
+def retry(storage: LedgerStorage, name: str, numbers: Collection[int] | None = None) -> list[int]:
+    """Try configurations again that have failed for good, and return their trials' numbers.
+
+    Args:
+        storage: Where the study is.
+        name: Its name.
+        numbers: Trials of these configurations; all that failed, without them.
+
+    Raises:
+        NotInStudyError: If a trial is not there, or its configuration has not failed.
+    """
+    study = storage.study(name)
+    grouped = by_configuration(storage.attempts(study.study_id))
+    failed = {
+        configuration: last
+        for configuration, mine in grouped.items()
+        if (last := settled_by(mine, study.spec.max_attempts)) is not None and last.state is State.FAIL
+    }
+    configurations = {one.number: configuration for configuration, mine in grouped.items() for one in mine}
+    wrong = [one for one in numbers or [] if configurations.get(one) not in failed]
+    if wrong:
+        raise NotInStudyError(
+            f"trial {wrong[0]} of {name!r} has not failed for good, so there is nothing to retry; failed trials: "
+            f"{', '.join(str(one.number) for one in failed.values()) or 'none'}"
+        )
+    wanted = sorted(failed) if numbers is None else sorted({configurations[one] for one in numbers})
+    new = [
+        NewAttempt(one, grouped[one][-1].attempt + 1, params_of=grouped[one][-1].trial_id, forced=True)
+        for one in wanted
+    ]
+    storage.insert_attempts(study.study_id, new)
+    if new:
+        # One that had ended goes on.
+        storage.set_control(study.study_id, Control.RUN)
+    return [failed[one].number for one in wanted]
+
+
+def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> int:
+    """Have a point that the user names tried next, and return its configuration; it counts like any other.
+
+    Raises:
+        SpecError: If the study has no such parameter, or the value is outside its range.
+        NotInStudyError: If the budget is used up.
+    """
+    study = storage.study(name)
+    check_point(study.space, params)
+    taken = {one.configuration for one in storage.attempts(study.study_id)}
+    free = next((one for one in range(study.budget) if one not in taken), None)
+    if free is None:
+        raise NotInStudyError(
+            f"all {study.budget} trials of {name!r} are drawn already; make room with `tuner extend {name} --trials "
+            f"{study.budget + 1}`"
+        )
+    if not storage.insert_attempts(study.study_id, [NewAttempt(free, 0, params=params)]):
+        return enqueue(storage, name, params)
+    return free
 
 
 def delete(storage: LedgerStorage, name: str) -> None:

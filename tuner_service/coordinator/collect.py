@@ -1,0 +1,46 @@
+"""Collecting what nobody needs any more: models that were beaten, checkpoints of trials that are settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuner_service.domain.attempt import best_attempt, by_configuration, settled_by
+from tuner_service.storage.artifacts import Artifacts, trial_folder
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.assignment import CHECKPOINT_PREFIX, EVALUATION_FILE, MODEL_FILE
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was removed of a study's artifacts."""
+
+    models: int
+    checkpoints: int
+
+
+def collect(storage: LedgerStorage, name: str) -> Collected:
+    """Remove the models of all trials but the best, and the checkpoints that no trial can go on from.
+
+    Curves and logs stay. It may run while workers train: a trial that is running keeps what it has.
+    """
+    study = storage.study(name)
+    attempts = storage.attempts(study.study_id)
+    artifacts = Artifacts(study.artifacts, study.name)
+    best = best_attempt(attempts, study.spec.better)
+    settled = {
+        configuration
+        for configuration, mine in by_configuration(attempts).items()
+        if settled_by(mine, study.spec.max_attempts) is not None
+    }
+    models = checkpoints = 0
+    for one in attempts:
+        if not one.state.final:
+            continue
+        for file in artifacts.names(trial_folder(one.number)):
+            beaten = file in (MODEL_FILE, EVALUATION_FILE) and one != best
+            over = file.startswith(CHECKPOINT_PREFIX) and (study.ending is not None or one.configuration in settled)
+            if beaten or over:
+                artifacts.remove(f"{trial_folder(one.number)}/{file}")
+                models += file == MODEL_FILE
+                checkpoints += over
+    return Collected(models, checkpoints)
