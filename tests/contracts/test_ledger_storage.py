@@ -416,7 +416,7 @@ class TestStudies:
         [
             pytest.param(Ending.STOPPED, Control.RUN, True, id="a stopped one"),
             pytest.param(Ending.FAILED, Control.RUN, True, id="a failed one"),
-            pytest.param(Ending.FINISHED, Control.RUN, False, id="not a finished one"),
+            pytest.param(Ending.FINISHED, Control.RUN, True, id="a finished one, if something is left to do"),
             pytest.param(Ending.STOPPED, Control.PAUSE, False, id="not by pausing it"),
         ],
     )
@@ -806,10 +806,34 @@ class TestLeases:
             "WorkerLost", "worker w1: its worker was lost or stopped; another attempt follows"
         )
 
+    def test_a_claim_that_was_acknowledged_to_nobody_runs_out(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """A beat renews what the worker says it trains, not all that bears its name."""
+        claim = _insert_and_claim(storage, study, lease_s=0.2)
+        storage.beat(_worker(study, lease_s=30.0), [])
+        time.sleep(0.3)
+        assert storage.expire(claim.trial_id, Reason.INTERRUPTED)
+
+    def test_nobody_is_judged_before_live_workers_had_time_to_renew(
+        self, storage: LedgerStorage, study: StudyRecord
+    ) -> None:
+        """Where nobody has seen the storage answer for two beats, two more are given."""
+        storage.beat(_worker(study, beat_s=0.2), [])
+        assert storage.see(study.study_id) <= storage.now()
+        time.sleep(0.6)
+        judge_from = storage.see(study.study_id)
+        assert 0.2 < judge_from - storage.now() <= 0.4
+        assert storage.see(study.study_id) == judge_from
+
+    def test_turns_are_taken_by_one(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """Within a period one worker reconciles, and the others spare themselves the trouble."""
+        assert [storage.take_turn(study.study_id, 0.3) for _ in range(3)] == [True, False, False]
+        time.sleep(0.4)
+        assert storage.take_turn(study.study_id, 0.3)
+
     def test_a_lease_that_was_renewed_does_not(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """A beat counts from when it came, for the worker's lease."""
         claim = _insert_and_claim(storage, study, lease_s=0.2)
-        storage.beat(_worker(study, lease_s=30.0), [])
+        storage.beat(_worker(study, lease_s=30.0), [Progress(claim.trial_id, 0, None)])
         time.sleep(0.3)
         assert not storage.expire(claim.trial_id, Reason.INTERRUPTED)
         lease_until = _attempt(storage, study, claim.trial_id).lease_until

@@ -61,6 +61,11 @@ class Tuner:
         path.write_text(change((STUDIES / f"{name}.py").read_text()))
         return path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of its commands, by which they are found again."""
+        return {**os.environ, "TUNER_STORAGE": self.storage, _MARKER: self.marker}
+
     def __call__(self, *arguments: str | Path, code: int = 0) -> Result:
         """Run a command to its end, which must have this exit code."""
         with self.start(*arguments) as command:
@@ -71,14 +76,13 @@ class Tuner:
     @contextmanager
     def start(self, *arguments: str | Path) -> Iterator[Command]:
         """Start a command, and kill it at the end of the block if it still runs."""
-        environment = {**os.environ, "TUNER_STORAGE": self.storage, _MARKER: self.marker}
         files = self.folder / "output"
         files.mkdir(exist_ok=True)
         output = files / uuid.uuid4().hex
         with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
             process = subprocess.Popen(
                 [Path(sys.executable).with_name("tuner"), *map(str, arguments)],
-                cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             )  # fmt: skip
         try:
             yield Command(process, output)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.records import make_attempt, make_spec, make_study
-from tuner_service.domain.attempt import Attempt
+from tuner_service.domain.attempt import Attempt, best_attempt
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.study import Control, Ending
 from tuner_service.domain.worker import WorkerInfo
-from tuner_service.results.summary import FailureGroup, Summary, best_attempt, summary_of
+from tuner_service.results.summary import FailureGroup, Summary, summary_of
 
 _NOW = 1000.0
 
@@ -112,7 +112,7 @@ def test_the_best_is_the_best_complete_one(metric: str, values: list[float | Non
     """A pruned trial's last value does not make it the best, be it ever so good."""
     rows = [make_attempt(number, reason=Reason.FINISHED, value=value) for number, value in enumerate(values)]
     pruned = make_attempt(9, reason=Reason.PRUNED, value=-1.0 if metric == "val_loss" else 2.0)
-    found = best_attempt(make_study(spec=make_spec(metric=metric)), [pruned, *rows])
+    found = best_attempt([pruned, *rows], make_spec(metric=metric).better)
     assert (None if found is None else found.configuration) == best
 
 
