@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-import optuna
-import redis
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.study import StudyDirection
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason
-from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
+from tuner_service.domain.study import Control
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
-from tuner_service.errors import SchemaError, StudyExistsError, StudyNotFoundError, TrialLostError
+from tuner_service.errors import TrialLostError
 from tuner_service.storage.ledger_storage import Claim, Heard
 from tuner_service.storage.redis import rows
-from tuner_service.storage.redis.journal import RedisJournal, unavailable
-from tuner_service.storage.tables import SCHEMA_VERSION
-from tuner_service.storage.url import StorageUrl
+from tuner_service.storage.redis.journal import unavailable
+from tuner_service.storage.redis.studies import NAMES, RedisStudies, study_key
 
-_SCHEMA = "tuner:schema"
-_NAMES = "tuner:studies"  # hash: name to study id
-
-_TIMEOUT_S = 30
 #: What a worker's beat is taken to be where none is known, in seconds.
 _BEAT_S = 10.0
-
-
-def _study_key(study_id: int) -> str:
-    return f"tuner:study:{study_id}"
 
 
 def _lease_key(trial_id: int) -> str:
@@ -49,169 +37,21 @@ def _workers_key(study_id: int) -> str:
     return f"tuner:workers:{study_id}"
 
 
-class RedisLedgerStorage:
+class RedisLedgerStorage(RedisStudies):
     """See ``LedgerStorage``. A state changes by one entry of the journal; what is said about it comes before."""
-
-    def __init__(self, url: StorageUrl) -> None:
-        self._url = url
-        self._client = redis.Redis.from_url(
-            url.secret_text, socket_timeout=_TIMEOUT_S, socket_connect_timeout=10, health_check_interval=30
-        )
-        self._journal: optuna.storages.JournalStorage | None = None
-
-    def create_tables(self) -> None:
-        with unavailable(self._url):
-            self._client.setnx(_SCHEMA, SCHEMA_VERSION)
-        self.check_tables()
-
-    def check_tables(self) -> None:
-        with unavailable(self._url):
-            version = cast(bytes | None, self._client.get(_SCHEMA))
-        if version is None:
-            raise SchemaError(f"the storage {self._url} holds nothing yet; `tuner create` or `tuner run` begins it")
-        if int(version) != SCHEMA_VERSION:
-            raise SchemaError(
-                f"the storage {self._url} is of version {int(version)}, this program works with version "
-                f"{SCHEMA_VERSION}; use the program that made it, or another database"
-            )
-
-    def close(self) -> None:
-        self._client.close()
-
-    def now(self) -> float:
-        with unavailable(self._url):
-            seconds, microseconds = self._client.time()
-        return seconds + microseconds / 1e6
-
-    def optuna_storage(self) -> optuna.storages.JournalStorage:
-        if self._journal is None:
-            self._journal = optuna.storages.JournalStorage(RedisJournal(self._client, self._url))
-        return self._journal
-
-    # --- studies ---
-
-    def create_study(self, new: NewStudy) -> StudyRecord:
-        name, storage = new.spec.name, self.optuna_storage()
-        direction = StudyDirection[new.spec.better.upper()]
-        try:
-            study_id = storage.create_new_study([direction], name)
-        except DuplicatedStudyError:
-            # Somebody else's, or one whose creation was cut off before it was recorded below.
-            study_id = storage.get_study_id_from_name(name)
-            if storage.get_study_directions(study_id) != [direction] or self._trials(study_id):
-                raise StudyExistsError(f"a study {name!r} exists already") from None
-        storage.set_study_system_attr(study_id, "study:metric_names", [new.spec.metric])
-        record = StudyRecord(
-            study_id=study_id,
-            name=name,
-            spec=new.spec,
-            budget=new.spec.trials,
-            code=new.code,
-            kind=new.kind,
-            artifacts=new.artifacts,
-            probe=new.probe,
-            space=dict(new.space),
-            versions=dict(new.versions),
-            created_at=self.now(),
-        )
-        with unavailable(self._url):
-            # The name first: cut off between the two, it leads nowhere, and the study can still be created.
-            self._client.hset(_NAMES, name, str(study_id))
-            if not self._client.setnx(_study_key(study_id), rows.study_to_json(record)):
-                raise StudyExistsError(f"a study {name!r} exists already")
-        return record
-
-    def study(self, name: str) -> StudyRecord:
-        with unavailable(self._url):
-            study_id = cast(bytes | None, self._client.hget(_NAMES, name))
-            text = None if study_id is None else cast(bytes | None, self._client.get(_study_key(int(study_id))))
-        study = None if text is None else rows.study_from_json(text)
-        if study is None or not self._is_in_optuna(study):
-            raise StudyNotFoundError.for_name(name, (one.name for one in self.studies()))
-        return study
-
-    def studies(self) -> list[StudyRecord]:
-        with unavailable(self._url):
-            ids = sorted(int(one) for one in cast(list[bytes], self._client.hvals(_NAMES)))
-            texts = cast(list[bytes | None], self._client.mget([_study_key(one) for one in ids])) if ids else []
-        records = [rows.study_from_json(text) for text in texts if text is not None]
-        return [study for study in records if self._is_in_optuna(study)]
-
-    def _is_in_optuna(self, study: StudyRecord) -> bool:
-        """Return whether a study is still there for Optuna: optuna-dashboard deletes what it knows of."""
-        try:
-            return self.optuna_storage().get_study_name_from_id(study.study_id) == study.name
-        except KeyError:
-            return False
-
-    def extend_study(self, study_id: int, budget: int) -> None:
-        def extended(study: StudyRecord) -> StudyRecord:
-            if budget <= study.budget:
-                return study
-            return self._reopened(dataclasses.replace(study, budget=budget), Ending.FINISHED)
-
-        self._change(study_id, extended)
-
-    def accept_code(self, study_id: int, code: CodeRecord) -> None:
-        self._change(study_id, lambda study: dataclasses.replace(study, code=code))
-
-    def set_control(self, study_id: int, control: Control) -> None:
-        def steered(study: StudyRecord) -> StudyRecord:
-            study = dataclasses.replace(study, control=control)
-            return self._reopened(study, *Ending) if control is Control.RUN else study
-
-        self._change(study_id, steered)
-
-    def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
-        now = self.now()
-
-        def ended(study: StudyRecord) -> StudyRecord:
-            changed = seen is not None and (study.budget, study.control) != (seen.budget, seen.control)
-            if study.ending is not None or changed:
-                return study
-            return dataclasses.replace(study, ending=ending, ending_message=message, ended_at=now)
-
-        return self._change(study_id, ended)
 
     def delete_study(self, study_id: int) -> None:
         trials = self._trials(study_id)
         with unavailable(self._url):
-            text = cast(bytes | None, self._client.get(_study_key(study_id)))
+            text = cast(bytes | None, self._client.get(study_key(study_id)))
             if text is not None:
-                self._client.hdel(_NAMES, rows.study_from_json(text).name)
+                self._client.hdel(NAMES, rows.study_from_json(text).name)
             rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
             leases = [_lease_key(one._trial_id) for one in trials]
             others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}"]
-            keys = [_study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
+            keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
-
-    def _change(self, study_id: int, change: Callable[[StudyRecord], StudyRecord]) -> bool:
-        """Change a record, again where somebody else changed it meanwhile, and return whether anything changed."""
-        key = _study_key(study_id)
-
-        changed = False
-
-        def transaction(pipe: redis.client.Pipeline) -> None:
-            nonlocal changed
-            text = cast(bytes | None, pipe.get(key))
-            old = None if text is None else rows.study_from_json(text)
-            new = None if old is None else change(old)
-            changed = new is not None and new != old
-            pipe.multi()
-            if new is not None and changed:
-                pipe.set(key, rows.study_to_json(new))
-
-        with unavailable(self._url):
-            self._client.transaction(transaction, key)
-        return changed
-
-    def _reopened(self, study: StudyRecord, *endings: Ending) -> StudyRecord:
-        if study.ending not in endings:
-            return study
-        return dataclasses.replace(study, ending=None, ending_message="", ended_at=None, resumed_at=self.now())
-
-    # --- attempts ---
 
     def attempts(self, study_id: int) -> list[Attempt]:
         return self._attempts(study_id, self._rows(study_id))
@@ -235,7 +75,7 @@ class RedisLedgerStorage:
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         with unavailable(self._url):
-            text = cast(bytes | None, self._client.get(_study_key(study_id)))
+            text = cast(bytes | None, self._client.get(study_key(study_id)))
         study = None if text is None else rows.study_from_json(text)
         if study is None or study.control is not Control.RUN or study.ending is not None:
             return None
@@ -323,13 +163,11 @@ class RedisLedgerStorage:
             self._client.delete(_lease_key(trial_id))
         return True
 
-    # --- workers ---
-
     def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
         self.see(worker.study_id)
         now = self.now()
         with unavailable(self._url):
-            text = cast(bytes | None, self._client.get(_study_key(worker.study_id)))
+            text = cast(bytes | None, self._client.get(study_key(worker.study_id)))
             if text is None:
                 return Heard(frozenset(), Control.STOP, ended=True)
             key = _workers_key(worker.study_id)
@@ -388,22 +226,6 @@ class RedisLedgerStorage:
         return frozenset(
             one._trial_id for one in running if one.system_attrs.get(rows.CLAIM, {}).get("owner") == worker_id
         )
-
-    def _trials(self, study_id: int) -> list[FrozenTrial]:
-        try:
-            return self.optuna_storage().get_all_trials(study_id, deepcopy=False)
-        except KeyError:
-            return []
-
-    def _rows(self, study_id: int) -> list[FrozenTrial]:
-        """Return the rows of a study, without those that were withdrawn because another reconciler was faster."""
-        trials = self._trials(study_id)
-        first = rows.first_rows(trials)
-        return [
-            one
-            for one in trials
-            if rows.is_ours(one) and (not one.state.is_finished() or first[rows.key_of(one)] == one._trial_id)
-        ]
 
     def _trial(self, trial_id: int) -> FrozenTrial | None:
         storage = self.optuna_storage()
