@@ -203,12 +203,19 @@ def show(
         out.print()
         rows = [(step, value) for step, value in trial.reported.items()]
         out.print(table(("step", record.spec.metric), rows, right=("step", record.spec.metric)))
-    if trial.failure is not None:
-        out.print()
-        where = f" on {trial.failure.host}" if trial.failure.host else ""
-        out.print(f"[bold red]{escape(trial.failure.type)}[/]{escape(where)}: {escape(trial.failure.message)}")
-        if trial.failure.traceback:
-            out.print(trial.failure.traceback.rstrip(), markup=False)
+    print_failure(trial)
+
+
+def print_failure(trial: Trial) -> None:
+    """Print why a trial failed, with the traceback of the study's code; nothing where it did not."""
+    failure = trial.failure
+    if failure is None:
+        return
+    out.print()
+    where = f" on {failure.host}" if failure.host else ""
+    out.print(f"[bold red]{escape(failure.type)}[/]{escape(where)}: {escape(failure.message)}")
+    if failure.traceback:
+        out.print(failure.traceback.rstrip(), markup=False)
 
 
 def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> None:

@@ -14,11 +14,12 @@ import typer
 from tuner_service import bootstrap
 from tuner_service.cli import live
 from tuner_service.cli import options as o
-from tuner_service.cli.inspecting import status_lines
+from tuner_service.cli.inspecting import print_failure, status_lines
 from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created
 from tuner_service.coordinator.studies import create as create_study
+from tuner_service.domain.outcome import Reason
 from tuner_service.domain.study import Ending
 from tuner_service.ledger.patience import patiently
 from tuner_service.results import trials as reading
@@ -109,6 +110,8 @@ def run(
         if found.has_model:
             print_note(f"\nits model: tuner export {name} --model DIR --studies {file.parent}")
     if summary.study.ending is Ending.FAILED:
+        first = next(group.first for group in summary.failures if group.reason is Reason.ERROR)
+        print_failure(reading.trial(ledger, name, first))
         sys.exit(1)
 
 

@@ -7,12 +7,7 @@ import math
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from tuner_service.domain.attempt import Attempt
@@ -27,6 +22,7 @@ from tuner_service.ledger.patience import Patience, patiently
 from tuner_service.search.sampler import make_sampler
 from tuner_service.search.space import check_kept
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
+from tuner_service.training.remote_trial import suggest
 
 
 class RunningAttempt:
@@ -59,18 +55,7 @@ class RunningAttempt:
         """Return a parameter: given with the row, drawn before, or drawn now."""
         check_kept(self._study.space, name, distribution)
 
-        def draw() -> Any:  # noqa: ANN401
-            trial = self._optuna_trial()
-            match distribution:
-                case FloatDistribution(low=low, high=high, step=step, log=log):
-                    return trial.suggest_float(name, low, high, step=step, log=log)
-                case IntDistribution(low=low, high=high, step=step, log=log):
-                    return trial.suggest_int(name, low, high, step=step, log=log)
-                case CategoricalDistribution(choices=choices):
-                    return trial.suggest_categorical(name, choices)
-            raise TypeError(f"parameter {name!r} has a distribution of an unknown kind, {distribution!r}")
-
-        return self._through_optuna(draw)
+        return self._through_optuna(lambda: suggest(self._optuna_trial(), name, distribution))
 
     def report(self, step: int, epoch: int, value: float) -> None:
         """Record a value for Optuna's pages and samplers, under the step that the study's code counts."""

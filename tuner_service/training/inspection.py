@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
 from tuner_service.domain.override import override
 from tuner_service.domain.spec import StudySpec, parse_spec
 from tuner_service.errors import SpecError, TunerServiceError, UserCodeError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data
-from tuner_service.training.remote_trial import Pipe, RemoteTrial
+from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
 
 #: Draws from the search space, and seconds after which no further one is begun.
 _DRAWS = 10
@@ -73,14 +68,7 @@ class _ProbePipe(Pipe):
         if op != "suggest":
             return False
         name, distribution = arguments
-        match distribution:
-            case FloatDistribution(low=low, high=high, step=step, log=log):
-                return self._trial.suggest_float(name, low, high, step=step, log=log)
-            case IntDistribution(low=low, high=high, step=step, log=log):
-                return self._trial.suggest_int(name, low, high, step=step, log=log)
-            case CategoricalDistribution(choices=choices):
-                return self._trial.suggest_categorical(name, choices)
-        raise TypeError(f"parameter {name!r} has a distribution of an unknown kind, {distribution!r}")
+        return suggest(self._trial, name, distribution)
 
     def tell(self, op: str, *arguments: object) -> None:
         """Take note of nothing."""

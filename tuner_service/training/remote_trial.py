@@ -184,6 +184,18 @@ class RemoteTrial(BaseTrial):
         return self._number
 
 
+def suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401 - any parameter
+    """Have a trial suggest a parameter of a distribution: what ``RemoteTrial`` asks its supervisor for."""
+    match distribution:
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(name, low, high, step=step, log=log)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(name, low, high, step=step, log=log)
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(name, choices)
+    raise TypeError(f"parameter {name!r} has a distribution of an unknown kind, {distribution!r}")
+
+
 def check_choices(name: str, choices: Sequence[Any]) -> None:
     """Raise ``StudyFileError`` for a choice that a database does not give back as it was."""
     for choice in choices:
