@@ -13,13 +13,15 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     trial_s: PositiveFloat | None = None  #: longest time of an attempt; without one it may take what it takes
-    stalled_s: PositiveFloat = 600.0  #: an attempt is never called stuck before it was silent for so long
+    #: an attempt is stuck if no epoch ends for so long and for five times the median epoch; before its first epoch has
+    #: ended, if it does not even use the processor for so long
+    stalled_s: PositiveFloat = 600.0
     checkpoint_s: float = Field(10.0, ge=0)  #: time from one checkpoint to the next; 0: one each epoch
 
-    def stalled_after(self, median_epoch_s: float | None) -> float:
+    def stalled_after(self, median_epoch_s: float) -> float:
         """Return how long an attempt may be silent, from the median time of its epochs so far.
 
-        >>> Limits().stalled_after(None), Limits().stalled_after(1000.0)
+        >>> Limits().stalled_after(3.0), Limits().stalled_after(1000.0)
         (600.0, 5000.0)
         """
-        return max(self.stalled_s, _STALLED_EPOCHS * (median_epoch_s or 0.0))
+        return max(self.stalled_s, _STALLED_EPOCHS * median_epoch_s)

@@ -13,6 +13,10 @@ import numpy as np
 
 Arrays = Sequence[np.ndarray[Any, Any]]
 
+#: Attributes of callbacks that are not saved: Keras' monitoring callbacks turn the sign of ``min_delta`` around at the
+#: end of their first epoch, and do so again when a training goes on.
+_SET_ANEW = {"min_delta"}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -92,7 +96,8 @@ def plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     state = {}
     for name, value in vars(callback).items():
         plain = value.item() if isinstance(value, np.generic) else value
-        if not name.startswith("_") and (plain is None or isinstance(plain, bool | int | float | str)):
+        kept = not name.startswith("_") and name not in _SET_ANEW
+        if kept and (plain is None or isinstance(plain, bool | int | float | str)):
             state[name] = plain
     return state
 

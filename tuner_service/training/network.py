@@ -103,13 +103,16 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
             self._best_weights = self.model.get_weights()
         if self.epochs in task.rungs and self._pipe.ask("should_prune", self.epochs, self.best):
             raise optuna.TrialPruned(f"stopped after epoch {self.epochs}")
+        if self._saves and (self.model.stop_training or self.epochs >= self.params["epochs"]):
+            # This was the last epoch: what is left takes less time than to train it again, and to go on would be wrong.
+            return
         if self._interrupted or time.monotonic() - self._saved_at >= task.checkpoint_s:
             self._save()
         if self._interrupted:
             raise InterruptedTrainingError
 
     def _save(self) -> None:
-        if not self._saves or self.epochs >= self._task.max_epochs:
+        if not self._saves:
             return
         checkpoint = Checkpoint(
             epoch=self.epochs,

@@ -11,7 +11,7 @@ from typing import Any
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.pruner import reported_epochs
 from tuner_service.domain.study import Control, StudyRecord
-from tuner_service.errors import TrialLostError
+from tuner_service.errors import StorageUnavailableError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.training.assignment import Assignment, Result
 from tuner_service.training.remote_trial import Answer
@@ -94,12 +94,19 @@ class Evaluation:
                     (result,) = ask.arguments
                     patience = _GOODBYE_S
                     return self._finished(result)
-                if ask.op == "progress":
-                    self._watchdog.epoch_ended(time.monotonic())
+                epochs, asked_at = self._attempt.progress_now.epoch, time.monotonic()
                 answer = self._answer(ask.op, ask.arguments)
+                # What it waited for a storage that was away is not the child's time.
+                self._watchdog.leave_out(time.monotonic() - asked_at)
+                if self._attempt.progress_now.epoch > epochs:
+                    self._watchdog.epoch_ended(time.monotonic())
                 if isinstance(answer.error, TrialLostError):
                     raise answer.error
-                if ask.wants_answer:
+                if isinstance(answer.error, StorageUnavailableError):
+                    # The worker is to stop, so that nobody waits for the storage any more.
+                    if ask.wants_answer:
+                        return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
+                elif ask.wants_answer:
                     self._child.answer(answer)
                 elif answer.error is not None:
                     return self._outcome(Reason.ERROR, type(answer.error).__name__, str(answer.error))

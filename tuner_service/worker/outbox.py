@@ -46,11 +46,12 @@ class Outbox:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 fields = json.loads(path.read_text())
-            except (OSError, ValueError):
+                said = fields["trial_id"], fields["worker_id"], _outcome(fields["outcome"])
+            except (OSError, ValueError, KeyError, TypeError):
                 # Another worker has just delivered it, or it is not one of ours.
                 continue
             try:
-                storage.settle(fields["trial_id"], fields["worker_id"], _outcome(fields["outcome"]))
+                storage.settle(*said)
                 delivered += 1
                 _log.info("delivered the outcome of a trial that an earlier worker had finished")
             except TrialLostError as error:

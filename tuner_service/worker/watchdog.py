@@ -14,6 +14,8 @@ from tuner_service.domain.outcome import Reason
 
 #: Share of the container's memory at which the child that holds most of it is ended, before the kernel ends any.
 _MEMORY_SHARE = 0.95
+#: Processor time that shows that a process does something, in seconds.
+_BUSY_S = 0.1
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -34,6 +36,8 @@ class Watchdog:
         self._started_at = started_at
         self._epoch_at = started_at
         self._epochs_s: list[float] = []
+        self._busy_at = started_at
+        self._busy_s = 0.0
         self._cgroup = cgroup
         self._kills = _oom_kills(cgroup)
 
@@ -42,20 +46,36 @@ class Watchdog:
         self._epochs_s.append(now - self._epoch_at)
         self._epoch_at = now
 
+    def leave_out(self, seconds: float) -> None:
+        """Count so much of the time since the last epoch for nothing."""
+        self._started_at += seconds
+        self._epoch_at += seconds
+        self._busy_at += seconds
+
     def verdict(self, now: float, pid: int) -> Verdict | None:
         """Return what is wrong, or ``None``."""
         limit = self._limits.trial_s
         if limit is not None and now - self._started_at > limit:
             return Verdict(Reason.TIMEOUT, "TimeLimit", f"took longer than its limit of {limit:g} s")
-        median = statistics.median(self._epochs_s) if self._epochs_s else None
-        patience = self._limits.stalled_after(median)
-        if now - self._epoch_at > patience:
-            return Verdict(Reason.STALLED, "NoProgress", f"no epoch ended for {patience:.0f} s")
+        stalled = self._stalled(now, pid)
+        if stalled is not None:
+            return Verdict(Reason.STALLED, "NoProgress", stalled)
         used, limit_bytes = _memory(self._cgroup)
         if limit_bytes is not None and used > _MEMORY_SHARE * limit_bytes and _is_largest(pid):
             held = f"{used / 2**30:.1f} of {limit_bytes / 2**30:.1f} GiB of memory were in use"
             return Verdict(Reason.OOM, "OutOfMemory", f"ended before the container was: {held}")
         return None
+
+    def _stalled(self, now: float, pid: int) -> str | None:
+        if self._epochs_s:
+            patience = self._limits.stalled_after(statistics.median(self._epochs_s))
+            return f"no epoch ended for {patience:.0f} s" if now - self._epoch_at > patience else None
+        # How long an epoch takes is not known yet, and a script may report none: only one that does nothing is stuck.
+        busy_s = _processor_s(pid)
+        if busy_s - self._busy_s > _BUSY_S:
+            self._busy_at, self._busy_s = now, busy_s
+        idle_s = self._limits.stalled_s
+        return f"it did nothing for {idle_s:.0f} s" if now - self._busy_at > idle_s else None
 
     def kernel_ran_out_of_memory(self, exit_code: int | None) -> bool:
         """Return whether a child that has died was ended by the kernel for its memory."""
@@ -84,6 +104,15 @@ def _field(file: Path, name: str) -> int:
         return next((int(value) for key, value in lines if key == name), 0)
     except (OSError, ValueError):
         return 0
+
+
+def _processor_s(pid: int) -> float:
+    """Return the processor time that a process and those it has waited for have used, in seconds."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _is_largest(pid: int) -> bool:
