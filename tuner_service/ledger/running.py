@@ -126,13 +126,14 @@ class RunningAttempt:
 
     def settle(self, outcome: Outcome) -> Outcome:
         """Record how it ended, and return what was recorded: running out of memory twice is more than once."""
-        if outcome.reason is Reason.OOM and self._ran_out_of_memory_before():
+        if outcome.reason is Reason.OOM and self.ran_out_of_memory_before():
             outcome = dataclasses.replace(outcome, reason=Reason.INFEASIBLE)
         self._patiently(lambda: self._storage.settle(self.claim.trial_id, self._worker_id, outcome))
         return outcome
 
-    def _ran_out_of_memory_before(self) -> bool:
-        return any(one.reason is Reason.OOM for one in self.predecessors())
+    def ran_out_of_memory_before(self) -> bool:
+        """Return whether an earlier attempt of the configuration did: then this one is to be alone on its device."""
+        return self.claim.attempt > 0 and any(one.reason is Reason.OOM for one in self.predecessors())
 
     def _optuna_trial(self) -> optuna.trial.Trial:
         if self._trial is None:

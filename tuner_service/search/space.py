@@ -51,8 +51,11 @@ def _contains(distribution: BaseDistribution, value: Param) -> bool:
             return any(value == choice and type(value) is type(choice) for choice in choices)
         case IntDistribution(low=low, high=high, step=step):
             return type(value) is int and low <= value <= high and (value - low) % step == 0
-        case FloatDistribution(low=low, high=high):
-            return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        case FloatDistribution(low=low, high=high, step=step):
+            if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+                return False
+            # As Optuna rounds: 0.3 is a step of 0.1 although three of them are a little more.
+            return step is None or abs((value - low) / step - round((value - low) / step)) < 1e-8
     return False
 
 

@@ -15,6 +15,7 @@ from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
+from tuner_service.worker.device_gate import DeviceGate
 from tuner_service.worker.evaluation import Evaluation, shown
 from tuner_service.worker.lease import LeaseKeeper
 from tuner_service.worker.outbox import Outbox
@@ -41,6 +42,7 @@ class Slot:
     lease: LeaseKeeper
     settings: WorkerSettings
     device: str
+    gate: DeviceGate  #: of that device
     code: str  #: digest of the study file
     stopping: threading.Event
     outbox: Outbox
@@ -62,7 +64,8 @@ class Slot:
                 try:
                     files = TrialFiles(self.artifacts, attempt.claim.number, finished.scratch)
                     evaluation = Evaluation(self.study, attempt, finished, files, self.settings, self.device)
-                    outcome = evaluation.run(self.stopping, self.lease)
+                    with self.gate.enter(alone=attempt.ran_out_of_memory_before(), stopping=self.stopping):
+                        outcome = evaluation.run(self.stopping, self.lease)
                     # The next one gets ready while this one's outcome is on its way.
                     child = TrainingProcess(self.study_file)
                     files.keep(outcome)

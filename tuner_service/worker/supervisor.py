@@ -23,6 +23,7 @@ from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import study_file
+from tuner_service.worker.device_gate import DeviceGate
 from tuner_service.worker.lease import LeaseKeeper
 from tuner_service.worker.outbox import Outbox
 from tuner_service.worker.settings import WorkerSettings
@@ -69,8 +70,21 @@ class Supervisor:
         # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
         lease.start()
+        gates = {device: DeviceGate() for device in self._settings.devices}
         slots = [
-            Slot(self._storage, study, path, artifacts, lease, self._settings, device, digest, self._stopping, outbox)
+            Slot(
+                storage=self._storage,
+                study=study,
+                study_file=path,
+                artifacts=artifacts,
+                lease=lease,
+                settings=self._settings,
+                device=device,
+                gate=gates[device],
+                code=digest,
+                stopping=self._stopping,
+                outbox=outbox,
+            )
             for device in self._settings.devices
         ]
         threads = [
