@@ -73,7 +73,7 @@ def view(summary: Summary) -> RenderableType:
         Text(study.name, style="bold"),
         ProgressBar(total=study.budget, completed=summary.settled, width=min(40, max(out.width // 4, 10))),
         f"{summary.settled}/{study.budget} trials",
-        f"{duration(summary.seconds_left)} left" if summary.seconds_left is not None else summary.state,
+        f"{duration(summary.seconds_left)} left" if summary.seconds_left else summary.state,
     )
     failed = f"[red]{summary.failed} failed[/]" if summary.failed else "0 failed"
     counts = f"[green]{summary.complete} complete[/], [yellow]{summary.pruned} pruned[/], {failed}"
