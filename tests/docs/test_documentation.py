@@ -18,6 +18,7 @@ import typer
 import tuner_service
 from tuner_service.cli.app import app
 from tuner_service.domain.outcome import RULES
+from tuner_service.domain.spec import StudySpec
 from tuner_service.storage.tables import metadata
 from tuner_service.training import isolated
 from tuner_service.training.inspection import Inspection, inspect
@@ -124,13 +125,24 @@ def test_modules_named_in_a_room_are_there() -> None:
     """A module or package that the text puts into a room, such as `ledger_storage`, is one."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     named = {
-        "worker": ("supervisor", "slot"),
+        "worker": ("supervisor", "slot", "evaluation", "watchdog", "trial_files", "device_gate", "outbox"),
         "ledger": ("plan", "reconcile", "running"),
-        "training": ("study_file", "inspection", "isolated", "warm", "child", "remote_trial", "network", "evaluation"),
-        "storage": ("ledger_storage", "tables"),
-        "domain": ("spec", "sampler", "pruner", "direction", "override", "outcome", "attempt", "code", "study"),
+        "training": (
+            "study_file",
+            "inspection",
+            "isolated",
+            "warm",
+            "child",
+            "remote_trial",
+            "network",
+            "batches",
+            "checkpoint",
+            "evaluation",
+        ),
+        "storage": ("ledger_storage", "tables", "sql/fence"),
+        "domain": ("spec", "sampler", "pruner", "limits", "override", "outcome", "attempt", "code", "study"),
         "results": ("summary", "trials", "export", "model", "doctor"),
-        "coordinator": ("studies", "control", "loop", "local_workers"),
+        "coordinator": ("studies", "control", "collect", "loop", "local_workers"),
         "cli": ("app", "running", "inspecting", "steering", "live"),
     }
     for room, modules in named.items():
@@ -143,9 +155,38 @@ def test_modules_named_in_a_room_are_there() -> None:
 def test_outcomes_are_those_of_the_code() -> None:
     """The table of outcomes has every reason once, with its state and whether it settles."""
     rows = re.findall(
-        r"^\| `(\w+)` \| (COMPLETE|PRUNED|FAIL) \| (\w+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+        r"^\| `(\w+)` \| (COMPLETE|PRUNED|FAIL) \| (\w+) \|", (ROOT / "docs/reliability.md").read_text(), re.MULTILINE
     )
     assert rows == [(str(reason), str(rule.state), str(rule.counts)) for reason, rule in RULES.items()]
+
+
+def test_messages_are_those_of_the_code() -> None:
+    """Every message that a child sends over its pipe is described, and no other."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page.split("| message of the child |")[1].split("\n\n")[0]
+    described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
+    sources = (path.read_text() for path in (ROOT / "tuner_service/training").glob("*.py"))
+    assert described == {name for text in sources for name in re.findall(r"\.(?:ask|tell)\(\s*\"(\w+)\"", text)}
+
+
+def test_each_promise_names_the_tests_that_hold_it() -> None:
+    """Eight promises, each with links to test files; that these are there is another test's concern."""
+    section = (ROOT / "docs/reliability.md").read_text().split("\n## ")[1]
+    promises = re.split(r"^\*\*(\d)\. ", section, flags=re.MULTILINE)[1:]
+    assert promises[::2] == [str(number) for number in range(1, 9)]
+    assert all(re.search(r"\]\(\.\./tests/\w+/[\w/]*test_\w+\.py\)", text) for text in promises[1::2])
+
+
+def test_settings_have_the_defaults_of_the_code() -> None:
+    """What the table of settings gives as a default is one."""
+    rows = re.findall(r"^\| `([^`]+)` \| (\S+)", (ROOT / "docs/reliability.md").read_text(), re.MULTILINE)
+    shown = {name: default for name, default in rows if name.startswith(("limits.", "max_", "tuner worker "))}
+    spec = StudySpec(name="defaults", metric="loss", trials=1, max_epochs=1)
+    expected: dict[str, float | None] = {f"limits.{name}": value for name, value in spec.limits.model_dump().items()}
+    expected |= {name: getattr(spec, name) for name in ("max_attempts", "max_repeated_errors")}
+    options = {option: parameter for parameter in COMMANDS["worker"].params for option in parameter.opts}
+    expected |= {f"tuner worker {name}": options[name].default for name in ("--beat", "--lease", "--wait")}
+    assert shown == {name: "none" if value is None else f"{value:g}" for name, value in expected.items()}
 
 
 def test_tables_are_those_of_the_code() -> None:
