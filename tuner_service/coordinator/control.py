@@ -80,16 +80,23 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
     """
     study = storage.study(name)
     check_point(study.space, params)
-    taken = {one.configuration for one in storage.attempts(study.study_id)}
-    free = next((one for one in range(study.budget) if one not in taken), None)
-    if free is None:
+    attempts = storage.attempts(study.study_id)
+    taken = {one.configuration for one in attempts}
+    new = [NewAttempt(one, 0, params=params, forced=True) for one in range(study.budget) if one not in taken][:1]
+    for one in attempts:
+        # A row that waits for the sampler makes room; one with a point of its own stays.
+        undrawn = one.state is State.WAITING and one.attempt == 0 and not one.forced
+        if not new and undrawn and storage.withdraw([one.trial_id]):
+            new = [NewAttempt(one.configuration, 1, params=params, forced=True)]
+    if not new:
         raise NotInStudyError(
             f"all {study.budget} trials of {name!r} are drawn already; make room with `tuner extend {name} --trials "
             f"{study.budget + 1}`"
         )
-    if not storage.insert_attempts(study.study_id, [NewAttempt(free, 0, params=params)]):
+    if not storage.insert_attempts(study.study_id, new):
+        # Somebody took that configuration in the meantime.
         return enqueue(storage, name, params)
-    return free
+    return new[0].configuration
 
 
 def delete(storage: LedgerStorage, name: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tuner_service.domain.spec import differences
 from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
-from tuner_service.errors import CodeChangedError, SchemaError, StudyExistsError, StudyNotFoundError
+from tuner_service.errors import ArtifactError, CodeChangedError, SchemaError, StudyExistsError, StudyNotFoundError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import merge
 from tuner_service.storage.artifacts import Artifacts
@@ -86,8 +86,14 @@ def _create(storage: LedgerStorage, path: Path, inspection: Inspection, digest: 
     space: dict[str, str] = {}
     for drawn in inspection.draws:
         space = merge(space, drawn)
+    kept = Artifacts(artifacts, spec.name)
+    if kept.names("trials"):
+        raise ArtifactError(
+            f"{artifacts}/{spec.name} holds the curves and models of another study of this name, whose storage is "
+            "another one or gone; remove them, or keep this study's elsewhere with --artifacts"
+        )
     # The files first: a study that is recorded is one whose artifacts can be written.
-    Artifacts(artifacts, spec.name).leave_probe(probe)
+    kept.leave_probe(probe)
     code = CodeRecord(path.name, digest)
     new = NewStudy(spec, code, inspection.kind, artifacts, probe, space, inspection.versions)
     study = storage.create_study(new)

@@ -46,7 +46,7 @@ class Checkpoint:
             "arrays": [len(self.variables), len(self.best_weights)],
         }
         draft = path.with_name(path.name + ".draft")
-        arrays = {f"a{index}": array for index, array in enumerate([*self.variables, *self.best_weights])}
+        arrays = {f"a{index}": _storable(array) for index, array in enumerate([*self.variables, *self.best_weights])}
         with draft.open("wb") as file:
             np.savez(file, state=np.array(json.dumps(state)), **arrays)  # type: ignore[arg-type]  # names are ours
         draft.replace(path)
@@ -71,6 +71,11 @@ class Checkpoint:
             variables=arrays[:variables],
             callbacks=state["callbacks"],
         )
+
+
+def _storable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    # NumPy's format has no bfloat16 and gives bytes back; float32 holds each of its values.
+    return array.astype("float32") if array.dtype.kind == "V" else array
 
 
 def variables_of(model: keras.Model) -> list[Any]:

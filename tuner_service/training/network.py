@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import optuna
 
 from tuner_service.domain.direction import is_better
@@ -86,7 +87,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Take note of an epoch. It is counted here, from 1, since a study's own ``fit`` may call Keras' twice."""
-        task, logs = self._task, {name: float(value) for name, value in (logs or {}).items()}
+        task, logs = self._task, numbers(logs or {})
         value = metric_of(logs, task.metric)
         self.epochs += 1
         self.last = value
@@ -133,6 +134,11 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         # Also after the last epoch: the study's early stopping may have put back another one.
         if self._best_weights:
             self.model.set_weights(self._best_weights)
+
+
+def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics that are one number; F1Score, for instance, gives one for each class unless it is told to."""
+    return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 
 def metric_of(logs: Mapping[str, float], metric: str) -> float:
@@ -256,7 +262,7 @@ def evaluate(model: keras.Model, part: Part, batch_size: int | None) -> dict[str
     """Return the model's metrics on a part of the data."""
     sizes = {} if batch_size is None or not isinstance(part, tuple) else {"batch_size": batch_size}
     measured = model.evaluate(**arguments(part), **sizes, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in measured.items()}
+    return numbers(measured)
 
 
 def _save(model: keras.Model, data: Data, batch_size: int | None, folder: Path) -> None:
@@ -279,7 +285,11 @@ def _score(returned: object, watch: EpochWatch, task: Assignment) -> float:
         case keras.callbacks.History() if watch.best is not None:
             return watch.best
         case keras.callbacks.History(history=history):
-            series = {name: [float(one) for one in values] for name, values in history.items() if values}
+            series = {
+                name: [float(one) for one in values]
+                for name, values in history.items()
+                if values and not np.ndim(values[0])
+            }
             metric_of({name: values[-1] for name, values in series.items()}, task.metric)
             finite = [value for value in series[task.metric] if math.isfinite(value)]
             if not finite:

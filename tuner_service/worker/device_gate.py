@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: How often a slot that waits looks whether it is to stop, in seconds.
+#: How often a slot that waits looks whether it is of use, in seconds.
 _LOOK_S = 0.5
 
 
@@ -19,19 +19,19 @@ class DeviceGate:
         self._closed = False
 
     @contextmanager
-    def enter(self, *, alone: bool, stopping: threading.Event) -> Iterator[None]:
+    def enter(self, *, alone: bool, give_up: Callable[[], bool]) -> Iterator[None]:
         """Hold a place on the device for the block, waiting for one.
 
         Args:
             alone: Wait until no other trial is on the device, and let none follow meanwhile.
-            stopping: Set once the worker is to stop; then nobody waits any more.
+            give_up: Whether there is no use in waiting any more, because the trial is to end in any case.
         """
         with self._changed:
-            self._wait(lambda: not self._closed, stopping)
+            self._wait(lambda: not self._closed, give_up)
             if alone:
                 # The others finish, and none begins.
                 self._closed = True
-                self._wait(lambda: not self._inside, stopping)
+                self._wait(lambda: not self._inside, give_up)
             self._inside += 1
         try:
             yield
@@ -42,6 +42,6 @@ class DeviceGate:
                     self._closed = False
                 self._changed.notify_all()
 
-    def _wait(self, until: Callable[[], bool], stopping: threading.Event) -> None:
-        while not until() and not stopping.is_set():
+    def _wait(self, until: Callable[[], bool], give_up: Callable[[], bool]) -> None:
+        while not until() and not give_up():
             self._changed.wait(_LOOK_S)

@@ -67,6 +67,8 @@ class Evaluation:
         patience = 0.0
         give_up_at: float | None = None
         self._child.assign(self._assignment())
+        # Its time begins here, not while it waited for its turn on the device.
+        self._watchdog = Watchdog(self._study.spec.limits, started_at=time.monotonic())
         try:
             while True:
                 if stopping.is_set() and give_up_at is None:

@@ -30,11 +30,15 @@ class Outbox:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
-        """Keep an outcome; its file is whole or not there."""
+        """Keep an outcome, where the disk lets us; its file is whole or not there."""
         fields = {"trial_id": trial_id, "worker_id": worker_id, "outcome": dataclasses.asdict(outcome)}
         draft = self._path(trial_id).with_suffix(".draft")
-        draft.write_text(json.dumps(fields))
-        draft.replace(self._path(trial_id))
+        try:
+            draft.write_text(json.dumps(fields))
+            draft.replace(self._path(trial_id))
+        except OSError as error:
+            # The outcome may still be recorded; this is for a worker that ends before it is.
+            _log.warning("%s cannot be written, so that it is lost if this worker ends now: %s", draft, error.strerror)
 
     def remove(self, trial_id: int) -> None:
         """Forget an outcome that was acknowledged, or that nobody wants any more."""

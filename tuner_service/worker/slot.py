@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner_service.domain.outcome import RULES, Counts, Reason
-from tuner_service.domain.study import StudyRecord
+from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.errors import StudyFileError, StudyNotFoundError, TrialLostError
 from tuner_service.ledger.patience import Patience
 from tuner_service.ledger.reconcile import reconcile
@@ -64,7 +65,8 @@ class Slot:
                 try:
                     files = TrialFiles(self.artifacts, attempt.claim.number, finished.scratch)
                     evaluation = Evaluation(self.study, attempt, finished, files, self.settings, self.device)
-                    with self.gate.enter(alone=attempt.ran_out_of_memory_before(), stopping=self.stopping):
+                    alone = attempt.ran_out_of_memory_before()
+                    with self.gate.enter(alone=alone, give_up=functools.partial(self._is_over, attempt)):
                         outcome = evaluation.run(self.stopping, self.lease)
                     # The next one gets ready while this one's outcome is on its way.
                     child = TrainingProcess(self.study_file)
@@ -128,6 +130,9 @@ class Slot:
                 return attempt
             self.stopping.wait(self.settings.idle_s)
         return None
+
+    def _is_over(self, attempt: RunningAttempt) -> bool:
+        return self.stopping.is_set() or self.lease.control is Control.CANCEL or self.lease.is_lost(attempt)
 
     def _claim_row(self) -> Claim | None:
         return self.storage.claim(

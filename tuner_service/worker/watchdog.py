@@ -107,12 +107,13 @@ def _field(file: Path, name: str) -> int:
 
 
 def _processor_s(pid: int) -> float:
-    """Return the processor time that a process and those it has waited for have used, in seconds."""
+    """Return the processor time that a process and those that it has started have used, in seconds."""
     try:
-        times = psutil.Process(pid).cpu_times()
+        process = psutil.Process(pid)
+        family = [one.cpu_times() for one in (process, *process.children(recursive=True))]
     except psutil.Error:
         return 0.0
-    return times.user + times.system + times.children_user + times.children_system
+    return sum(one.user + one.system + one.children_user + one.children_system for one in family)
 
 
 def _is_largest(pid: int) -> bool:

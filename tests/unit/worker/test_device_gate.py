@@ -36,7 +36,7 @@ class _Trials:
             assert not thread.is_alive()
 
     def _train(self, name: str, alone: bool) -> None:
-        with self.gate.enter(alone=alone, stopping=self.stopping):
+        with self.gate.enter(alone=alone, give_up=self.stopping.is_set):
             self.events.append(name)
             self._leave[name].wait(5)
 

@@ -20,6 +20,9 @@ from tuner_service.storage.url import StorageUrl
 _CONNECT_TIMEOUT_S = 10
 _SQLITE_BUSY_TIMEOUT_S = 60
 
+#: What PostgreSQL says where a role may not do what was asked.
+_REFUSALS = ("permission denied", "password authentication failed", "no pg_hba.conf entry")
+
 # The session's time zone is fixed because Optuna compares naive times; the limits keep one frozen client from stopping
 # all others.
 _POSTGRESQL_SESSION = (
@@ -110,6 +113,9 @@ def translated(error: Exception, url: StorageUrl) -> StorageError:
         reason = reason.replace(str(password), "***")
     if "no such table" in reason or ("relation" in reason and "does not exist" in reason):
         return _no_tables(url)
+    if any(words in reason for words in _REFUSALS):
+        # Waiting does not help.
+        return StorageError(f"the storage {url} refuses: {reason}. Check the role, its password and its rights")
     return StorageUnavailableError(
         f"the storage {url} cannot be used: {reason}. Check that it runs and that the URL is right"
     )

@@ -39,6 +39,9 @@ def _open(url: StorageUrl, *, skip_table_creation: bool) -> optuna.storages.RDBS
         )
     except DBAPIError as error:
         raise translated(error, url) from error
+    except optuna.exceptions.StorageInternalError as error:
+        # What Optuna makes of a database that goes away in the middle.
+        raise translated(error.__cause__ if isinstance(error.__cause__, Exception) else error, url) from error
     except RuntimeError as error:
         raise SchemaError(
             f"the storage {url} was made by another version of Optuna: {error} Use another database, or upgrade it"
