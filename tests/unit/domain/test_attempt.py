@@ -66,6 +66,30 @@ def test_max_attempts_is_how_many_may_fail() -> None:
     assert settled_by(attempts, max_attempts=3) == attempts[2]
 
 
+@pytest.mark.parametrize(
+    ("reasons", "forced", "settling"),
+    [
+        pytest.param([Reason.ERROR, Reason.ERROR, None], [2], None, id="what it came to before does not count"),
+        pytest.param([Reason.ERROR, Reason.ERROR, Reason.ERROR], [2], None, id="nor do its failures"),
+        pytest.param([Reason.ERROR, Reason.ERROR, Reason.ERROR, Reason.ERROR], [2], 3, id="it may fail as often again"),
+        pytest.param([Reason.LOST, Reason.FINISHED], [1], 1, id="it succeeded"),
+        pytest.param([Reason.LOST, Reason.WITHDRAWN, Reason.FINISHED], [1], 2, id="taken back, then tried"),
+        pytest.param([Reason.LOST, Reason.LOST, Reason.ERROR], [1, 2], None, id="asked for twice"),
+        pytest.param([Reason.LOST, Reason.LOST, None], [1], 1, id="a later attempt that nobody asked for"),
+    ],
+)
+def test_an_attempt_that_a_user_asked_for_begins_anew(
+    reasons: list[Reason | None], forced: list[int], settling: int | None
+) -> None:
+    """Only what came since then settles the configuration; ``None`` is an attempt that waits."""
+    attempts = [
+        make_attempt(0, number, reason=reason, forced=number in forced) for number, reason in enumerate(reasons)
+    ]
+    random.Random(0).shuffle(attempts)
+    settled = settled_by(attempts, max_attempts=2)
+    assert (None if settled is None else settled.attempt) == settling
+
+
 def test_attempts_are_grouped_in_their_order() -> None:
     """Each configuration has its attempts by number, however the rows came."""
     rows = [make_attempt(1, 1), make_attempt(0, 0), make_attempt(1, 0)]

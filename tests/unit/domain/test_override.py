@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tuner_service.domain.override import override, parse_assignments, parse_yaml
+from tuner_service.domain.override import override, parse_assignments, parse_point, parse_yaml
 from tuner_service.errors import SpecError
 
 
@@ -151,3 +151,36 @@ def test_changes_are_laid_over_each_other(
     before = repr(fields)
     assert override(fields, *changes) == result
     assert repr(fields) == before
+
+
+@pytest.mark.parametrize(
+    ("assignments", "point"),
+    [
+        pytest.param([], {}, id="nothing"),
+        pytest.param(["units=64", "rate=1e-3", "kind=relu"], {"units": 64, "rate": 0.001, "kind": "relu"}, id="some"),
+        pytest.param(["a=true", "b=null", "c='64'"], {"a": True, "b": None, "c": "64"}, id="other types"),
+        pytest.param([" dense.units = 3"], {"dense.units": 3}, id="a dot is part of the name"),
+        pytest.param(["a=x=y"], {"a": "x=y"}, id="an equals sign in the value"),
+        pytest.param(["a=1", "a=2"], {"a": 2}, id="the last of a name"),
+    ],
+)
+def test_a_point_is_read_as_people_write_it(assignments: list[str], point: dict[str, Any]) -> None:
+    """Numbers are numbers, words are words."""
+    assert parse_point(assignments) == point
+    assert [type(value) for value in parse_point(assignments).values()] == [type(value) for value in point.values()]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        pytest.param("units", "a point is name=value for each parameter, such as units=64, got 'units'", id="no value"),
+        pytest.param("=64", "a point is name=value for each parameter, such as units=64, got '=64'", id="no name"),
+        pytest.param("a=[1, 2]", "a must be text, a number, true, false or null, got [1, 2]", id="a list"),
+        pytest.param("a=2020-01-01", "a must be text, a number, true, false or null, got datetime.date(", id="a date"),
+    ],
+)
+def test_what_is_no_point_is_refused(assignment: str, message: str) -> None:
+    """The error says what was received."""
+    with pytest.raises(SpecError) as error:
+        parse_point([assignment])
+    assert str(error.value).startswith(message)

@@ -91,6 +91,29 @@ def test_a_running_row_is_lost_when_its_lease_is_over(lease_until: float | None,
     assert [type(one) for one in actions] == ([Expire] if expires else [])
 
 
+@pytest.mark.parametrize(
+    ("judge_from", "expires"),
+    [
+        pytest.param(_NOW - 1, True, id="live workers had their time"),
+        pytest.param(_NOW, True, id="they have just had it"),
+        pytest.param(_NOW + 0.1, False, id="the database was away until now"),
+    ],
+)
+def test_after_an_outage_live_workers_have_time_to_renew(judge_from: float, expires: bool) -> None:
+    """Nobody is called dead before, and everything else goes on meanwhile."""
+    expired = _running(0, lease_until=_NOW - 30)
+    actions = plan(make_study(budget=2), [expired], slots=1, now=_NOW, judge_from=judge_from)
+    assert actions == ([Expire(expired.trial_id, Reason.INTERRUPTED)] if expires else [Enqueue(NewAttempt(1, 0))])
+
+
+def test_a_trial_whose_lease_may_not_be_judged_gets_no_successor() -> None:
+    """Its configuration is still being trained, as far as anybody knows."""
+    study, silent = make_study(budget=1), _running(0, lease_until=0.0)
+    assert plan(study, [silent], slots=9, now=_NOW, judge_from=_NOW + 1) == []
+    stopped = replace(study, control=Control.STOP)
+    assert plan(stopped, [silent], slots=9, now=_NOW, judge_from=_NOW + 1) == [], "and the study has not ended"
+
+
 def test_the_fifth_interruption_gives_a_configuration_up() -> None:
     """After four interruptions the next lost worker settles it as lost."""
     before = [make_attempt(0, one, reason=Reason.INTERRUPTED) for one in range(MAX_INTERRUPTIONS - 1)]
@@ -128,18 +151,54 @@ class TestPaused:
         assert _plan(self.study, *(_done(one) for one in range(4))) == [End(Ending.FINISHED)]
 
 
+@pytest.mark.parametrize("control", [Control.STOP, Control.CANCEL])
 class TestStopped:
-    """A study that is to stop."""
+    """A study that is to stop, after its running trials or with them: the worker ends those."""
 
-    study = make_study(control=Control.STOP)
-
-    def test_takes_back_what_waits_and_lets_run_what_runs(self) -> None:
+    def test_takes_back_what_waits_and_waits_for_what_runs(self, control: Control) -> None:
         """It has not ended while something runs."""
-        assert _plan(self.study, make_attempt(0), _running(1)) == [Withdraw(100)]
+        assert _plan(make_study(control=control), make_attempt(0), _running(1)) == [Withdraw(100)]
 
-    def test_ends_once_nothing_runs(self) -> None:
-        """Then it has been stopped."""
-        assert _plan(self.study, make_attempt(0), _done(1)) == [Withdraw(100), End(Ending.STOPPED)]
+    def test_ends_once_nothing_runs(self, control: Control) -> None:
+        """Then it has been stopped; what was cancelled is not tried again."""
+        rows = [make_attempt(0), _done(1), _done(2, Reason.CANCELLED)]
+        assert _plan(make_study(control=control), *rows) == [Withdraw(100), End(Ending.STOPPED)]
+
+    def test_has_finished_where_its_budget_is_settled(self, control: Control) -> None:
+        """Nothing is missing, so nothing was stopped."""
+        assert _plan(make_study(control=control), *(_done(one) for one in range(4))) == [End(Ending.FINISHED)]
+
+    def test_loses_workers_all_the_same(self, control: Control) -> None:
+        """A worker that died cannot keep it from ending."""
+        assert _plan(make_study(control=control), _running(0, lease_until=0.0)) == [Expire(100, Reason.INTERRUPTED)]
+
+
+def test_a_cancelled_trial_is_tried_again_when_the_study_goes_on() -> None:
+    """With the parameters that it had."""
+    assert _plan(make_study(budget=1), _done(0, Reason.CANCELLED)) == [Enqueue(NewAttempt(0, 1, params_of=100))]
+
+
+class TestForced:
+    """A configuration that had failed for good, and that a user wants to be tried again."""
+
+    failed = (make_attempt(0, 0, reason=Reason.ERROR), make_attempt(0, 1, reason=Reason.ERROR))
+
+    def test_is_open_while_the_attempt_is(self) -> None:
+        """Neither is it tried a second time, nor has the study ended."""
+        assert _plan(make_study(budget=1), *self.failed, make_attempt(0, 2, forced=True)) == []
+
+    def test_starts_with_no_failures_counted(self) -> None:
+        """It may fail as often as a new one."""
+        third = make_attempt(0, 2, reason=Reason.ERROR, forced=True)
+        assert _plan(make_study(budget=1), *self.failed, third) == [Enqueue(NewAttempt(0, 3, params_of=third.trial_id))]
+        fourth = make_attempt(0, 3, reason=Reason.ERROR)
+        assert _plan(make_study(budget=1), *self.failed, third, fourth) == [End(Ending.FINISHED)]
+
+    def test_is_tried_although_it_was_taken_back(self) -> None:
+        """Stopped before anyone claimed it, it is what the study goes on with."""
+        taken_back = make_attempt(0, 2, reason=Reason.WITHDRAWN, forced=True)
+        again = Enqueue(NewAttempt(0, 3, params_of=taken_back.trial_id))
+        assert _plan(make_study(budget=1), *self.failed, taken_back) == [again]
 
 
 @pytest.mark.parametrize("ending", list(Ending))
@@ -266,7 +325,7 @@ class _Simulation:
                 if not any((one.configuration, one.attempt) == (new.configuration, new.attempt) for one in self.rows):
                     earlier = [one.trial_id for one in self.rows if one.configuration == new.configuration]
                     assert new.params_of == (earlier[-1] if earlier else None)
-                    self.rows.append(make_attempt(new.configuration, new.attempt, number=len(self.rows)))
+                    self._insert(new)
             case Expire(trial_id, reason):
                 row = self._row(trial_id)
                 if row.state is State.RUNNING and row.lease_until is not None and row.lease_until < self.now:
@@ -277,6 +336,23 @@ class _Simulation:
             case End(ending, message):
                 if self.study.ending is None:
                     self.study = replace(self.study, ending=ending, ending_message=message)
+
+    def _insert(self, new: NewAttempt) -> None:
+        number = len(self.rows)
+        self.rows.append(make_attempt(new.configuration, new.attempt, number=number, forced=new.forced))
+
+    def retry(self) -> None:
+        """Have configurations that failed for good tried again, some of them or all, as a user does."""
+        grouped = by_configuration(self.rows)
+        failed = [
+            mine
+            for mine in grouped.values()
+            if (last := settled_by(mine, self.study.spec.max_attempts)) is not None and last.state is State.FAIL
+        ]
+        for mine in self.dice.sample(failed, self.dice.randint(0, len(failed))):
+            last = mine[-1]
+            self._insert(NewAttempt(last.configuration, last.attempt + 1, last.trial_id, forced=True))
+            self.study = replace(self.study, control=Control.RUN, ending=None, resumed_at=self.now)
 
     def _row(self, trial_id: int) -> Attempt:
         return next(one for one in self.rows if one.trial_id == trial_id)
@@ -303,6 +379,8 @@ class _Simulation:
             self.check()
 
     def _reason(self, row: Attempt) -> Reason:
+        if self.study.control is Control.CANCEL:
+            return Reason.CANCELLED
         if self.dice.random() >= self.trouble:
             return self.dice.choice([Reason.FINISHED, Reason.PRUNED, Reason.DIVERGED])
         reason = self.dice.choice(
@@ -373,17 +451,50 @@ def test_an_extended_study_settles_what_was_added(dice: random.Random, trouble: 
 
 
 @_SIMULATIONS
-@given(dice=_dice, trouble=_trouble, control=st.sampled_from([Control.PAUSE, Control.STOP]), steps=st.integers(0, 60))
+@given(dice=_dice, trouble=st.sampled_from([0.5, 0.9]), max_attempts=st.integers(1, 3), times=st.integers(1, 8))
+def test_what_a_user_has_tried_again_is_settled_anew(
+    dice: random.Random, trouble: float, max_attempts: int, times: int
+) -> None:
+    """At whatever moments failed configurations are retried, in the end each is settled, by its last attempt."""
+    spec = make_spec(trials=8, max_attempts=max_attempts, max_repeated_errors=1000)
+    simulation = _Simulation(make_study(spec=spec), dice, slots=3, trouble=trouble)
+    for _ in range(times):
+        simulation.advance(dice.randrange(60))
+        simulation.retry()
+        simulation.check()
+    simulation.run()
+    assert simulation.study.ending is Ending.FINISHED
+    assert simulation.settled() == set(range(8))
+    for mine in by_configuration(simulation.rows).values():
+        forced = max((one.attempt for one in mine if one.forced), default=0)
+        settling = settled_by(mine, max_attempts)
+        assert settling is not None
+        assert settling.attempt >= forced
+        # What was tried again had been settled, by a failure: the budget counts it once all the same.
+        for one in mine:
+            if one.forced:
+                before = settled_by(mine[: one.attempt], max_attempts)
+                assert before is not None
+                assert before.state is State.FAIL
+
+
+@_SIMULATIONS
+@given(
+    dice=_dice,
+    trouble=_trouble,
+    control=st.sampled_from([Control.PAUSE, Control.STOP, Control.CANCEL]),
+    steps=st.integers(0, 60),
+)
 def test_a_study_that_was_held_up_goes_on_to_its_budget(
     dice: random.Random, trouble: float, control: Control, steps: int
 ) -> None:
-    """Paused or stopped at any moment, and let go on later, it settles its whole budget and no more."""
+    """Paused, stopped or cancelled at any moment, and let go on later, it settles its whole budget and no more."""
     spec = make_spec(trials=10, max_repeated_errors=1000)
     simulation = _Simulation(make_study(spec=spec), dice, slots=2, trouble=trouble)
     simulation.advance(steps)
     simulation.study = replace(simulation.study, control=control)
     claimed = sum(one.owner is not None for one in simulation.rows)
-    if control is Control.STOP:
+    if control is not Control.PAUSE:
         simulation.run()
         assert simulation.study.ending in (Ending.STOPPED, Ending.FINISHED)
     else:

@@ -1,0 +1,55 @@
+"""A secret on its way from a process to the one that takes its place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tuner_service.training.parent import hand_over, take_over
+
+_TAKE = """
+import os
+from tuner_service.training.parent import take_over
+pipe = int(os.environ["PIPE"])
+print(take_over("PIPE"), "PIPE" in os.environ, take_over("PIPE"))
+try:
+    os.fstat(pipe)
+    print("still open")
+except OSError:
+    print("closed")
+"""
+
+
+def test_a_secret_is_read_once_by_the_process_that_inherits_it() -> None:
+    """Afterwards neither the variable nor the pipe is there."""
+    secret = "postgresql://u:pässword\n@h/d"
+    pipe = hand_over(secret)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-X", "utf8", "-c", _TAKE],
+            env={**os.environ, "PIPE": str(pipe)},
+            pass_fds=[pipe],
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+        )
+    finally:
+        os.close(pipe)
+    assert done.stdout == f"{secret} False None\nclosed\n"
+
+
+def test_without_a_pipe_there_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was started as usual."""
+    monkeypatch.delenv("PIPE", raising=False)
+    assert take_over("PIPE") is None
+
+
+def test_an_empty_secret_is_one() -> None:
+    """The process knows that it has been executed again."""
+    pipe = hand_over("")
+    os.environ["PIPE"] = str(pipe)
+    assert take_over("PIPE") == ""
+    assert "PIPE" not in os.environ
