@@ -38,7 +38,7 @@ def collect(storage: LedgerStorage, name: str) -> Collected:
             continue
         for file in artifacts.names(trial_folder(one.number)):
             beaten = file in (MODEL_FILE, EVALUATION_FILE) and one != best
-            over = file.startswith(CHECKPOINT_PREFIX) and (study.ending is not None or one.configuration in settled)
+            over = file.startswith(CHECKPOINT_PREFIX) and one.configuration in settled
             if beaten or over:
                 artifacts.remove(f"{trial_folder(one.number)}/{file}")
                 models += file == MODEL_FILE

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
-from tuner_service.errors import StorageUnavailableError, TrialLostError
+from tuner_service.errors import ArtifactError, StorageUnavailableError, TrialLostError
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,10 @@ class Outbox:
 
     def __init__(self, folder: Path, study: str) -> None:
         self._folder = folder / hashlib.blake2b(study.encode(), digest_size=8).hexdigest()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise ArtifactError(f"the folder {folder}, where outcomes wait, belongs to another user; remove it")
+        self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def put(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
         """Keep an outcome, where the disk lets us; its file is whole or not there."""
