@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test soak lint format lock clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -13,10 +13,13 @@ demo: $(INSTALLED)  ## Tune a small network with two workers, in demo/
 	rm -rf demo
 	mkdir demo
 	cd demo && ../$(BIN)/tuner run ../studies/digits_mlp.py --workers 2
-	cd demo && ../$(BIN)/tuner export digits-mlp --model demo-output
+	cd demo && ../$(BIN)/tuner export digits-mlp --model demo-output --studies ../studies
 
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/pytest
+
+soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, a long outage, many trials (20 minutes)
+	$(BIN)/pytest -m soak tests/faults
 
 lint: $(INSTALLED)  ## Check style, types and the layers
 	$(BIN)/ruff check

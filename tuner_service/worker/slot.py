@@ -68,10 +68,10 @@ class Slot:
                     alone = attempt.ran_out_of_memory_before()
                     with self.gate.enter(alone=alone, give_up=functools.partial(self._is_over, attempt)):
                         outcome = evaluation.run(self.stopping, self.lease)
+                    self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
                     # The next one gets ready while this one's outcome is on its way.
                     child = TrainingProcess(self.study_file)
                     files.keep(outcome)
-                    self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
                     recorded = attempt.settle(outcome)
                     self.outbox.remove(attempt.claim.trial_id)
                     _log.info("trial %d: %s%s", attempt.claim.number, recorded.reason, shown(recorded))

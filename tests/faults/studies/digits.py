@@ -18,7 +18,7 @@ spec = StudySpec(
     sampler=Random(),
     limits={"checkpoint_s": 0},
 )
-EPOCH_S = 0.3
+EPOCH_S = float(os.environ.get("EPOCH_S", "0.3"))
 HISTORY = Path(__file__).with_name("history")
 
 

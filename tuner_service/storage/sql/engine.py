@@ -46,6 +46,8 @@ def engine_kwargs(url: StorageUrl) -> dict[str, Any]:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            # In a network that swallows packets nothing else ends a call.
+            "tcp_user_timeout": 30_000,
         },
     }
 

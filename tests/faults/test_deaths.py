@@ -1,0 +1,120 @@
+"""Workers that die, at any moment and in any way: their trials go on elsewhere."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.tuner import until
+from tests.faults.pool import Pool, check_rows, pool
+from tests.servers import PostgresServer
+
+SEED = 11
+
+
+def _curve(workers: Pool, configuration: int) -> dict[str, Any]:
+    """Return every metric of every epoch of the attempt that a configuration was complete with."""
+    ((number,),) = workers.query(
+        "SELECT number FROM tuner_attempts JOIN trials USING (trial_id) "
+        f"WHERE configuration = {configuration} AND state::text = 'COMPLETE'"
+    )
+    path = workers.tuner.folder / "tuner-artifacts" / "digits" / "trials" / f"{number:05d}" / "curve.json"
+    curve: dict[str, Any] = json.loads(path.read_text())
+    return curve
+
+
+def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """Killed in epoch 6 of 10 or told to stop, a trial goes on elsewhere, to the very curve of one never interrupted.
+
+    A plain worker has no checkpoints: it begins anew, with other initial weights; told to stop it ends without a word.
+    """
+    with (
+        pool(tmp_path / "reference", postgres_server, "digits", "trials=2") as reference,
+        pool(tmp_path / "attacked", postgres_server, "digits", "trials=2") as workers,
+    ):
+        killed, stopped = workers.start(2)
+        until("both train", lambda: len(workers.running_rows()) == 2)
+        trials = {one.name: workers.trial_of(one) for one in (killed, stopped)}
+        (killed_number, killed_configuration, _), (stopped_number, stopped_configuration, _) = trials.values()
+        until("one is in epoch 4", lambda: workers.epoch(stopped_number) >= 3)
+        told_at = time.monotonic()
+        stopped.process.send_signal(signal.SIGTERM)
+        assert stopped.process.wait(15) == 75, stopped.said()
+        print(f"exited {time.monotonic() - told_at:.1f} s after SIGTERM")
+        assert workers.attempts(stopped_configuration)[0] == (0, "FAIL", "interrupted", stopped.name)
+        last = workers.epoch(stopped_number)
+        until("the other one is in epoch 7", lambda: workers.epoch(killed_number) >= 6)
+        killed.kill()
+        workers.workers.clear()
+        workers.start(1, slots=2)
+        workers.wait()
+        check_rows(workers, 2)
+        assert workers.attempts(killed_configuration)[0] == (0, "FAIL", "interrupted", killed.name)
+        resumed = dict(workers.query("SELECT configuration, resumed_from FROM tuner_attempts WHERE attempt = 1"))
+        assert resumed[killed_configuration] >= 5
+        assert resumed[stopped_configuration] == last
+
+        reference.start(1, slots=2)
+        reference.wait()
+        for configuration in (0, 1):
+            assert _curve(workers, configuration) == _curve(reference, configuration)
+            assert len(_curve(workers, configuration)["loss"]) == 10
+
+
+def test_last_running_trial_is_not_forgotten(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """The only worker that trains is killed while another one idles: that one runs the trial again, within a lease.
+
+    With ``study.optimize`` the trial stays RUNNING for ever: nobody looks after it unless somebody begins another.
+    """
+    with pool(tmp_path, postgres_server, "fast", "trials=1") as workers:
+        (killed,) = workers.start(1, environment={"EPOCH_S": "0.5"})
+        until("it trains", workers.history)
+        workers.start(1)
+        until("another one idles", lambda: workers.query("SELECT 1 FROM tuner_workers WHERE worker_id = 'w1'"))
+        killed.kill()
+        workers.workers.remove(killed)
+        killed_at = time.monotonic()
+        until("the trial runs again", lambda: len(workers.attempts(0)) == 2 and workers.running_rows())
+        # The last renewal was up to a beat before the kill; then a turn of the reconciler, and a busy machine.
+        assert time.monotonic() - killed_at < workers.lease_s + 2 * workers.beat_s + 2.0
+        workers.wait()
+        check_rows(workers, 1)
+        assert [one[1:] for one in workers.attempts(0)] == [
+            ("FAIL", "interrupted", "w0"),
+            ("COMPLETE", "finished", "w1"),
+        ]
+
+
+@pytest.mark.soak
+def test_workers_and_coordinators_are_killed_at_random_moments(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """Trials of a tenth of a second, so that kills meet claims and results too; two coordinators reconcile at once.
+
+    One of them is frozen for a while and one killed, again and again. Plain workers that count trials go beyond the
+    budget here, and two programs that enqueue a grid enqueue it twice.
+    """
+    dice = random.Random(SEED)
+    print(f"seed {SEED}")
+    with pool(tmp_path, postgres_server, "fast", "trials=60", beat_s=0.3, lease_s=1.5) as workers:
+        workers.start(2)
+        until("trials are settled", workers.settled)
+        for _ in range(3):
+            with (
+                workers.tuner.start("coordinator", "--period", "0.1") as one,
+                workers.tuner.start("coordinator", "--period", "0.1") as other,
+            ):
+                until("they coordinate", lambda: one.so_far.out and other.so_far.out, timeout_s=20.0)
+                one.send(signal.SIGSTOP)
+                workers.replace_one(dice)
+                time.sleep(dice.uniform(0.5, 1.5))
+                one.send(signal.SIGCONT)
+                other.send(signal.SIGKILL)
+                time.sleep(dice.uniform(0.0, 0.5))
+        workers.wait()
+        check_rows(workers, 60)
+        assert set(workers.counts()) <= {"finished", "interrupted", "withdrawn"}
