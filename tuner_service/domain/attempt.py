@@ -44,7 +44,7 @@ class NewAttempt:
     forced: bool = False  #: a user asked for it
 
 
-#: Interruptions of one configuration after which it is given up as lost.
+#: Interruptions of one configuration without a new checkpoint after which it is given up as lost.
 MAX_INTERRUPTIONS = 5
 
 

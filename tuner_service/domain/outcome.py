@@ -117,6 +117,7 @@ class Outcome:
     failure: Failure | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)  #: what to record beside it, JSON values
     resumed_from: int = 0  #: epochs of ``epochs`` that an earlier attempt had trained
+    checkpoint: int = 0  #: epochs after which it was last saved
 
     @property
     def state(self) -> State:

@@ -116,8 +116,16 @@ def repeated_error(attempts: Sequence[Attempt], times: int, *, since: float) -> 
 
 
 def _expiry_reason(attempts: Sequence[Attempt]) -> Reason:
-    earlier = sum(one.reason is Reason.INTERRUPTED for one in attempts)
-    return Reason.LOST if earlier + 1 >= MAX_INTERRUPTIONS else Reason.INTERRUPTED
+    """Return what the end of the running attempt is called, the last of its configuration."""
+    in_vain = 0
+    for one in reversed(attempts):
+        if one.checkpoint > one.resumed_from:
+            # It came further than those before it: what interrupts it is not of its own making.
+            break
+        in_vain += one.state is State.RUNNING or one.reason is Reason.INTERRUPTED
+        if one.forced:
+            break
+    return Reason.LOST if in_vain >= MAX_INTERRUPTIONS else Reason.INTERRUPTED
 
 
 def _next(attempts: Sequence[Attempt]) -> NewAttempt:

@@ -155,6 +155,7 @@ class Evaluation:
             failure=result.failure,
             attributes={**self._attributes(), **result.attributes},
             resumed_from=self._attempt.progress_now.resumed_from,
+            checkpoint=self._attempt.progress_now.checkpoint,
         )
 
     def _died(self, exit_code: int | None) -> Outcome:
@@ -166,7 +167,14 @@ class Evaluation:
     def _outcome(self, reason: Reason, kind: str, message: str) -> Outcome:
         now = self._attempt.progress_now
         failure = Failure(kind, message, host=socket.gethostname())
-        return Outcome(reason, None, now.epoch, None, failure, self._attributes(), now.resumed_from)
+        return Outcome(
+            reason=reason,
+            epochs=now.epoch,
+            failure=failure,
+            attributes=self._attributes(),
+            resumed_from=now.resumed_from,
+            checkpoint=now.checkpoint,
+        )
 
     def _attributes(self) -> dict[str, object]:
         """What optuna-dashboard shows beside a trial."""

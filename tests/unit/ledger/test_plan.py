@@ -122,6 +122,22 @@ def test_the_fifth_interruption_gives_a_configuration_up() -> None:
     assert _plan(make_study(), *before, last) == [Expire(last.trial_id, Reason.LOST)]
 
 
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        pytest.param(2, {"checkpoint": 3}, id="one of them was saved further on"),
+        pytest.param(4, {"resumed_from": 3, "checkpoint": 4}, id="the last one was"),
+        pytest.param(3, {"forced": True}, id="a user asked for one of them"),
+    ],
+)
+def test_a_configuration_that_gets_on_is_not_given_up(row: int, fields: dict[str, Any]) -> None:
+    """Interruptions count from its last new checkpoint, or from when a user wanted it tried again."""
+    rows = [make_attempt(0, one, reason=Reason.INTERRUPTED) for one in range(MAX_INTERRUPTIONS - 1)]
+    rows.append(_running(0, MAX_INTERRUPTIONS - 1, lease_until=0.0))
+    rows[row] = replace(rows[row], **fields)
+    assert _plan(make_study(), *rows) == [Expire(rows[-1].trial_id, Reason.INTERRUPTED)]
+
+
 def test_a_settled_budget_ends_the_study() -> None:
     """Complete, pruned and failed configurations count alike."""
     rows = [_done(0), _done(1, Reason.PRUNED), _done(2, Reason.INFEASIBLE), _done(3, Reason.LOST)]

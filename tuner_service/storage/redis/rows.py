@@ -71,6 +71,7 @@ def outcome_attribute(outcome: Outcome, now: float) -> dict[str, Any]:
         "ended_at": now,
         "epochs": outcome.epochs,
         "resumed_from": outcome.resumed_from,
+        "checkpoint": outcome.checkpoint,
         "best_epoch": outcome.best_epoch,
         "error": None if failure is None else failure.fingerprint,
         "failure": None if failure is None else asdict(failure),
@@ -95,7 +96,7 @@ def to_attempt(trial: FrozenTrial, progress: Mapping[str, Any], lease_until: flo
         forced=trial.system_attrs.get(FORCED, False),
         epoch=outcome.get("epochs") or progress.get("epoch", 0),
         resumed_from=outcome.get("resumed_from") or progress.get("resumed_from", 0),
-        checkpoint=progress.get("checkpoint", 0),
+        checkpoint=outcome.get("checkpoint") or progress.get("checkpoint", 0),
         last_value=progress.get("value"),
         value=trial.values[0] if trial.values else None,
     )

@@ -255,7 +255,11 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
         "failure": None if failure is None else json.dumps(failure.__dict__),
     }
     if outcome.epochs:
-        changes |= {"epoch": outcome.epochs, "resumed_from": outcome.resumed_from}
+        changes |= {
+            "epoch": outcome.epochs,
+            "resumed_from": outcome.resumed_from,
+            "checkpoint": outcome.checkpoint,
+        }
     connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(**changes))
     attributes = {"reason": outcome.reason, **outcome.attributes}
     for key, attribute in attributes.items():
