@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.tuner import until
 from tests.faults.pool import check_rows, pool
 from tests.servers import PostgresServer
@@ -19,6 +21,7 @@ time.time_ns = lambda: now_ns() + 3600 * 10**9
 """
 
 
+@pytest.mark.soak
 def test_no_decision_depends_on_a_machines_clock(tmp_path: Path, postgres_server: PostgresServer) -> None:
     """A worker an hour ahead and one in Tokyo lose no trial, take none away, and one that dies is found in time.
 

@@ -56,6 +56,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.soak
 def test_full_disk_costs_no_result(tmp_path: Path, postgres_server: PostgresServer, tiny_disk: Path) -> None:
     """The disk for temporary files fills up while a trial runs: its value is recorded, and the worker lives."""
     with pool(tmp_path / "work", postgres_server, "fast", "trials=6") as workers:

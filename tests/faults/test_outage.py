@@ -42,6 +42,7 @@ def test_outage_longer_than_lease_and_patience_costs_nothing(tmp_path: Path) -> 
         assert trained_twice(workers) == []
 
 
+@pytest.mark.soak
 def test_workers_told_to_stop_while_the_database_is_away_lose_nothing(tmp_path: Path) -> None:
     """They exit with 75; the next worker of this machine delivers what had finished, and tries the rest, uncharged.
 
