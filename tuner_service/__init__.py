@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from tuner_service.bootstrap import open_storage, run
     from tuner_service.coordinator.control import cancel, delete, enqueue, pause, resume, retry, stop
     from tuner_service.coordinator.studies import create, extend
-    from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
+    from tuner_service.domain.pruner import (
+        Hyperband,
+        Median,
+        NoPruning,
+        Patient,
+        Percentile,
+        SuccessiveHalving,
+        Threshold,
+    )
     from tuner_service.domain.sampler import Random, Tpe
     from tuner_service.domain.spec import StudySpec
     from tuner_service.errors import TunerServiceError
@@ -25,9 +33,12 @@ _HOMES = {
     "Hyperband": "domain.pruner",
     "Median": "domain.pruner",
     "NoPruning": "domain.pruner",
+    "Patient": "domain.pruner",
+    "Percentile": "domain.pruner",
     "Random": "domain.sampler",
     "StudySpec": "domain.spec",
     "SuccessiveHalving": "domain.pruner",
+    "Threshold": "domain.pruner",
     "Tpe": "domain.sampler",
     "cancel": "coordinator.control",
     "enqueue": "coordinator.control",
@@ -49,9 +60,12 @@ __all__ = [
     "Hyperband",
     "Median",
     "NoPruning",
+    "Patient",
+    "Percentile",
     "Random",
     "StudySpec",
     "SuccessiveHalving",
+    "Threshold",
     "Tpe",
     "TunerServiceError",
     "cancel",

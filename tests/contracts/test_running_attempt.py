@@ -72,12 +72,31 @@ def test_rungs_are_judged_once_against_the_others(storage: LedgerStorage) -> Non
     """The better of two goes on; nobody is judged between rungs or at the end."""
     study = _study(storage, pruner="successive-halving")
     good, bad = (_run(storage, study, NewAttempt(configuration, 0)) for configuration in range(2))
-    assert not good.should_prune(1, 0.9)
-    assert bad.should_prune(1, 0.5)
-    assert not bad.should_prune(1, 0.5), "a rung is judged once"
-    assert not bad.should_prune(2, 0.1), "there is no rung at two epochs"
-    assert not bad.should_prune(9, 0.1), "at the end nobody is stopped"
-    assert bad.should_prune(8, float("nan")), "what has diverged is stopped at the next rung"
+    assert not good.should_prune(1, 0.9, [0.9])
+    assert bad.should_prune(1, 0.5, [0.5])
+    assert not bad.should_prune(1, 0.5, [0.5]), "a rung is judged once"
+    assert not bad.should_prune(2, 0.1, [0.5, 0.1]), "there is no rung at two epochs"
+    assert not bad.should_prune(9, 0.1, [0.1]), "at the end nobody is stopped"
+    assert bad.should_prune(8, float("nan"), [0.1]), "what has diverged is stopped at the next rung"
+
+
+def test_a_trial_that_stands_still_is_stopped_by_its_own_curve(storage: LedgerStorage) -> None:
+    """Around another pruner patience keeps a trial going; its values at the rungs count for the others all the same."""
+    study = _study(storage, pruner={"kind": "patient", "patience": 0, "wrapped": {"kind": "successive-halving"}})
+    first, second = (_run(storage, study, NewAttempt(configuration, 0)) for configuration in range(2))
+    assert not first.should_prune(1, 0.9, [0.9])
+    assert not second.should_prune(1, 0.5, [0.5]), "one epoch is too short to tell"
+    assert not first.should_prune(3, 0.95, [0.9, 0.9, 0.95])
+    assert second.should_prune(3, 0.6, [0.5, 0.6, 0.5])
+    assert set(storage.record_rung(study.study_id, bracket=0, epoch=1, configuration=2, value=0.1)) == {0, 1, 2}
+
+
+def test_a_pruner_that_compares_nothing_records_nothing(storage: LedgerStorage) -> None:
+    """A bound is checked without the storage."""
+    study = _study(storage, pruner={"kind": "threshold", "lower": 0.3})
+    attempt = _run(storage, study, NewAttempt(0, 0))
+    assert attempt.should_prune(1, 0.2, [0.2])
+    assert set(storage.record_rung(study.study_id, bracket=0, epoch=1, configuration=1, value=0.1)) == {1}
 
 
 def test_reports_are_written_once(storage: LedgerStorage) -> None:

@@ -7,13 +7,12 @@ attempts reached it, and never at ``max_epochs``: who gets there is complete.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from tuner_service.domain.direction import Direction
+from tuner_service.domain.direction import Direction, best_of
 from tuner_service.domain.seeds import hash_seed
 
 
@@ -62,30 +61,15 @@ def bracket_shares(min_epochs: int, max_epochs: int, reduction_factor: int, brac
     )
 
 
-class _Halving(BaseModel):
-    """What the two pruners share that stop all but the best at each rung."""
+class _Pruner(BaseModel):
+    """One ladder of rungs, the same for every configuration; a pruner says which, and how it judges there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    min_epochs: PositiveInt = 1  #: epochs of the lowest rung; no trial is judged earlier
-    reduction_factor: int = Field(default=3, ge=2)  #: one in this many goes on from a rung
 
-    def should_prune(self, value: float, others: Sequence[float], direction: Direction) -> bool:
-        """Return whether a trial stops at a rung where it has this value and the configurations before it had others.
-
-        The first ``reduction_factor - 1`` to arrive go on only if they are the best so far.
-
-        Source: asynchronous successive halving, as in Optuna's ``pruners/_successive_halving.py``.
-        """
-        reached = sorted((*others, value), reverse=direction == "maximize")
-        kept = max(len(reached) // self.reduction_factor, 1)
-        threshold = reached[kept - 1]
-        return value < threshold if direction == "maximize" else value > threshold
-
-
-class SuccessiveHalving(_Halving):
-    """Asynchronous successive halving (ASHA, arXiv:1810.05934): one ladder of rungs for all trials."""
-
-    kind: Literal["successive-halving"] = "successive-halving"
+    @property
+    def compares(self) -> bool:
+        """Whether a trial is compared with others, so that its values at the rungs have to be recorded."""
+        return True
 
     def brackets_for(self, max_epochs: int) -> int:  # noqa: ARG002 - one signature for all pruners
         """Return the number of brackets: one."""
@@ -95,9 +79,55 @@ class SuccessiveHalving(_Halving):
         """Return the bracket of a configuration: there is only one."""
         return 0
 
-    def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:  # noqa: ARG002
-        """Return the epochs after which a trial is judged."""
-        return rung_epochs(self.min_epochs, max_epochs, self.reduction_factor)
+    def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:
+        """Return the epochs after which a trial of this bracket is judged, all below ``max_epochs``."""
+        raise NotImplementedError
+
+    def should_prune(self, value: float, others: Sequence[float], curve: Sequence[float], direction: Direction) -> bool:
+        """Return whether a trial stops at a rung.
+
+        Args:
+            value: Its best value so far.
+            others: The best values that other configurations had when they reached this rung; finite.
+            curve: The trial's values, one an epoch, as far as it has come; those of the attempt that it goes on from
+                up to that one's checkpoint, and nothing later.
+            direction: Which way is better.
+        """
+        raise NotImplementedError
+
+
+class _Halving(_Pruner):
+    """What the two pruners share that stop all but the best at each rung."""
+
+    min_epochs: PositiveInt = 1  #: epochs of the lowest rung; no trial is judged earlier
+    reduction_factor: int = Field(default=3, ge=2)  #: one in this many goes on from a rung
+
+    def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:
+        """Return the epochs after which a trial of this bracket is judged: it leaves out the lowest rungs."""
+        return rung_epochs(self.min_epochs, max_epochs, self.reduction_factor)[bracket:]
+
+    def should_prune(
+        self,
+        value: float,
+        others: Sequence[float],
+        curve: Sequence[float],  # noqa: ARG002
+        direction: Direction,
+    ) -> bool:
+        """Return whether the trial is not among the best part of those that have reached the rung.
+
+        The first ``reduction_factor - 1`` to arrive go on only if they are the best so far.
+
+        Source: asynchronous successive halving, as in Optuna's ``pruners/_successive_halving.py``.
+        """
+        reached = sorted((*others, value), reverse=direction == "maximize")
+        kept = max(len(reached) // self.reduction_factor, 1)
+        return _is_worse(value, reached[kept - 1], direction)
+
+
+class SuccessiveHalving(_Halving):
+    """Asynchronous successive halving (ASHA, arXiv:1810.05934): one ladder of rungs for all trials."""
+
+    kind: Literal["successive-halving"] = "successive-halving"
 
 
 class Hyperband(_Halving):
@@ -124,67 +154,181 @@ class Hyperband(_Halving):
             ticket -= share
         raise AssertionError("the shares add up to more than any ticket")
 
-    def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:
-        """Return the epochs after which a trial of this bracket is judged."""
-        return rung_epochs(self.min_epochs, max_epochs, self.reduction_factor)[bracket:]
-
     def _shares(self, max_epochs: int) -> tuple[int, ...]:
         return bracket_shares(self.min_epochs, max_epochs, self.reduction_factor, self.brackets)
 
 
-class Median(BaseModel):
-    """Stops a trial that is worse than the median of the earlier ones at that epoch (Golovin et al., Vizier, 2017)."""
+class _EveryFewEpochs(_Pruner):
+    """What the pruners share that judge at even intervals."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    kind: Literal["median"] = "median"
-    startup_trials: NonNegativeInt = 5  #: configurations that must have reached an epoch before one is stopped there
     min_epochs: PositiveInt = 1  #: epochs trained before a trial is judged for the first time
     interval_epochs: PositiveInt = 1  #: epochs from one judgement to the next
-
-    def brackets_for(self, max_epochs: int) -> int:  # noqa: ARG002
-        """Return the number of brackets: one."""
-        return 1
-
-    def bracket_of(self, configuration: int, max_epochs: int, seed: int) -> int:  # noqa: ARG002
-        """Return the bracket of a configuration: there is only one."""
-        return 0
 
     def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:  # noqa: ARG002
         """Return the epochs after which a trial is judged."""
         return tuple(range(self.min_epochs, max_epochs, self.interval_epochs))
 
-    def should_prune(self, value: float, others: Sequence[float], direction: Direction) -> bool:
-        """Return whether a trial stops at an epoch where it has this value and earlier configurations had others."""
+
+class _BestPart(_EveryFewEpochs):
+    """What the two pruners share that stop a trial outside of the best part of the earlier ones.
+
+    A trial is compared by its best value so far with those that the others had there, whatever became of them;
+    Optuna leaves out those that were stopped, and takes the others' value of that very epoch.
+    """
+
+    startup_trials: NonNegativeInt = 5  #: configurations that must have reached an epoch before one is stopped there
+
+    @property
+    def kept_percent(self) -> float:
+        """The best part, in percent, that goes on."""
+        raise NotImplementedError
+
+    def should_prune(
+        self,
+        value: float,
+        others: Sequence[float],
+        curve: Sequence[float],  # noqa: ARG002
+        direction: Direction,
+    ) -> bool:
+        """Return whether the trial is worse than the worst of the best part of enough others."""
         if not others or len(others) < self.startup_trials:
             return False
-        median = statistics.median(others)
-        return value < median if direction == "maximize" else value > median
+        percent = 100 - self.kept_percent if direction == "maximize" else self.kept_percent
+        return _is_worse(value, _percentile(others, percent), direction)
 
 
-class NoPruning(BaseModel):
+class Median(_BestPart):
+    """Stops a trial that is worse than the median of the earlier ones at that epoch (Golovin et al., Vizier, 2017)."""
+
+    kind: Literal["median"] = "median"
+
+    @property
+    def kept_percent(self) -> float:
+        """The better half."""
+        return 50.0
+
+
+class Percentile(_BestPart):
+    """Stops a trial that is not in this part of the earlier ones at that epoch, as Optuna's ``PercentilePruner``."""
+
+    kind: Literal["percentile"] = "percentile"
+    percentile: float = Field(ge=0, le=100)  #: the best part, in percent, that goes on: 25 keeps the best quarter
+
+    @property
+    def kept_percent(self) -> float:
+        """The part that the user named."""
+        return self.percentile
+
+
+class Threshold(_EveryFewEpochs):
+    """Stops a trial whose metric is out of bounds, as Optuna's ``ThresholdPruner``: no other trial is looked at."""
+
+    kind: Literal["threshold"] = "threshold"
+    lower: float | None = None  #: a trial stops where its latest value is below
+    upper: float | None = None  #: a trial stops where its latest value is above
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise ValueError("pruner: a threshold needs a bound; give lower, upper or both")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"pruner: lower must not be above upper, got {self.lower:g} and {self.upper:g}")
+        return self
+
+    @property
+    def compares(self) -> bool:
+        """Whether a trial is compared with others: no."""
+        return False
+
+    def should_prune(
+        self,
+        value: float,  # noqa: ARG002
+        others: Sequence[float],  # noqa: ARG002
+        curve: Sequence[float],
+        direction: Direction,  # noqa: ARG002
+    ) -> bool:
+        """Return whether the latest value is out of bounds."""
+        latest = curve[-1]
+        return (self.lower is not None and latest < self.lower) or (self.upper is not None and latest > self.upper)
+
+
+class NoPruning(_Pruner):
     """Every trial is trained to its end."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["none"] = "none"
-
-    def brackets_for(self, max_epochs: int) -> int:  # noqa: ARG002
-        """Return the number of brackets: one."""
-        return 1
-
-    def bracket_of(self, configuration: int, max_epochs: int, seed: int) -> int:  # noqa: ARG002
-        """Return the bracket of a configuration: there is only one."""
-        return 0
 
     def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:  # noqa: ARG002
         """Return the epochs after which a trial is judged: none."""
         return ()
 
-    def should_prune(self, value: float, others: Sequence[float], direction: Direction) -> bool:  # noqa: ARG002
-        """Return that no trial is stopped."""
-        return False
+
+class Patient(_Pruner):
+    """Lets another pruner stop a trial only once its own curve stands still, as Optuna's ``PatientPruner``.
+
+    The other pruner records and judges at its own rungs; Optuna's does so only where patience has run out. Without
+    another pruner a trial stops by its own curve alone, which is early stopping whose trials count as pruned: use
+    ``keras.callbacks.EarlyStopping`` in ``fit_options`` where they are to count as complete.
+    """
+
+    kind: Literal["patient"] = "patient"
+    #: the pruner that decides once patience has run out; None: then the trial stops
+    wrapped: (
+        Annotated[Hyperband | SuccessiveHalving | Percentile | Median | Threshold, Field(discriminator="kind")] | None
+    ) = None
+    patience: NonNegativeInt  #: epochs beyond one that may pass without a new best
+    min_delta: NonNegativeFloat = 0.0  #: a new best has to come this near to the old one, in units of the metric
+
+    @property
+    def compares(self) -> bool:
+        """Whether a trial is compared with others: where the other pruner does."""
+        return self.wrapped is not None and self.wrapped.compares
+
+    def brackets_for(self, max_epochs: int) -> int:
+        """Return the number of brackets of the other pruner."""
+        return 1 if self.wrapped is None else self.wrapped.brackets_for(max_epochs)
+
+    def bracket_of(self, configuration: int, max_epochs: int, seed: int) -> int:
+        """Return the bracket that the other pruner gives a configuration."""
+        return 0 if self.wrapped is None else self.wrapped.bracket_of(configuration, max_epochs, seed)
+
+    def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:
+        """Return the rungs of the other pruner, or every epoch at which patience can have run out."""
+        if self.wrapped is None:
+            return tuple(range(self.patience + 2, max_epochs))
+        return self.wrapped.rungs(bracket, max_epochs)
+
+    def should_prune(self, value: float, others: Sequence[float], curve: Sequence[float], direction: Direction) -> bool:
+        """Return whether patience has run out, and the other pruner, if there is one, stops the trial.
+
+        Source: Optuna's ``pruners/_patient.py``.
+        """
+        recent = self.patience + 1
+        before, after = best_of(curve[:-recent], direction), best_of(curve[-recent:], direction)
+        if before is None or after is None:
+            return False
+        bar = before - self.min_delta if direction == "maximize" else before + self.min_delta
+        if not _is_worse(after, bar, direction):
+            return False
+        return self.wrapped is None or self.wrapped.should_prune(value, others, curve, direction)
 
 
-Pruner = Annotated[Hyperband | SuccessiveHalving | Median | NoPruning, Field(discriminator="kind")]
+Pruner = Annotated[
+    Hyperband | SuccessiveHalving | Percentile | Median | Threshold | Patient | NoPruning, Field(discriminator="kind")
+]
+
+
+def _is_worse(value: float, than: float, direction: Direction) -> bool:
+    return value < than if direction == "maximize" else value > than
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    """Return a percentile, between two values in proportion to its place, as ``numpy.percentile`` does."""
+    ordered = sorted(values)
+    place = percent / 100 * (len(ordered) - 1)
+    below = math.floor(place)
+    low, high, part = ordered[below], ordered[min(below + 1, len(ordered) - 1)], place - below
+    # From the nearer end, so that equal ends give themselves.
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def judged_before(values: Mapping[int, float], configuration: int) -> list[float]:

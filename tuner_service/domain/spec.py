@@ -11,7 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from tuner_service.domain.direction import Direction, known_direction
 from tuner_service.domain.limits import Limits
-from tuner_service.domain.pruner import Hyperband, Median, NoPruning, Pruner, SuccessiveHalving
+from tuner_service.domain.pruner import (
+    Hyperband,
+    Median,
+    NoPruning,
+    Patient,
+    Percentile,
+    Pruner,
+    SuccessiveHalving,
+    Threshold,
+)
 from tuner_service.domain.sampler import Random, Sampler, Tpe
 from tuner_service.errors import SpecError, did_you_mean
 
@@ -20,7 +29,15 @@ StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 #: Short forms for a sampler or a pruner with its defaults: ``--set sampler=random``.
 _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "sampler": {"random": Random, "tpe": Tpe},
-    "pruner": {"hyperband": Hyperband, "successive-halving": SuccessiveHalving, "median": Median, "none": NoPruning},
+    "pruner": {
+        "hyperband": Hyperband,
+        "successive-halving": SuccessiveHalving,
+        "median": Median,
+        "percentile": Percentile,
+        "threshold": Threshold,
+        "patient": Patient,
+        "none": NoPruning,
+    },
 }
 
 
@@ -57,7 +74,8 @@ class StudySpec(BaseModel):
                 f"direction: it is not known whether a larger {self.metric!r} is better; say "
                 'direction="maximize" or direction="minimize" (--set direction=maximize)'
             )
-        min_epochs = getattr(self.pruner, "min_epochs", None)
+        judging = self.pruner.wrapped if isinstance(self.pruner, Patient) else self.pruner
+        min_epochs = getattr(judging, "min_epochs", None)
         if min_epochs is not None and self.max_epochs < min_epochs:
             raise ValueError(
                 f"max_epochs: {self.max_epochs} is below the pruner's min_epochs, {min_epochs}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -86,8 +87,8 @@ class RunningAttempt:
         earlier = [one for one in earlier if one.attempt < self.claim.attempt and one.owner is not None]
         return sorted(earlier, key=lambda one: one.attempt, reverse=True)
 
-    def should_prune(self, epoch: int, value: float) -> bool:
-        """Return whether to stop after this epoch, the configuration's value there being this.
+    def should_prune(self, epoch: int, value: float, curve: Sequence[float]) -> bool:
+        """Return whether to stop after this epoch, the configuration's value there and its curve so far being these.
 
         A report between two rungs is judged at the highest rung that it has passed, once.
         """
@@ -98,6 +99,8 @@ class RunningAttempt:
         self._judged.update(passed)
         if not math.isfinite(value):
             return True
+        if not spec.pruner.compares:
+            return spec.pruner.should_prune(value, (), curve, spec.better)
         recorded = self._patiently(
             lambda: self._storage.record_rung(
                 self._study.study_id,
@@ -108,7 +111,7 @@ class RunningAttempt:
             )
         )
         others = judged_before(recorded, self.claim.configuration)
-        return spec.pruner.should_prune(recorded[self.claim.configuration], others, spec.better)
+        return spec.pruner.should_prune(recorded[self.claim.configuration], others, curve, spec.better)
 
     def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Record an attribute of the study's code."""

@@ -102,7 +102,9 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         if is_better(value, self.best, task.direction):
             self.best, self.best_epoch = value, self.epochs
             self._best_weights = self.model.get_weights()
-        if self.epochs in task.rungs and self._pipe.ask("should_prune", self.epochs, self.best):
+        if self.epochs in task.rungs and self._pipe.ask(
+            "should_prune", self.epochs, self.best, tuple(self.curve[task.metric])
+        ):
             raise optuna.TrialPruned(f"stopped after epoch {self.epochs}")
         if self._saves and (self.model.stop_training or self.epochs >= self.params["epochs"]):
             # This was the last epoch: what is left takes less time than to train it again, and to go on would be wrong.

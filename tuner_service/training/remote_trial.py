@@ -127,7 +127,8 @@ class RemoteTrial(BaseTrial):
             return False
         step = max(self._reported)
         value = self._reported[step]
-        return math.isnan(value) or bool(self._pipe.ask("should_prune", step + 1, value))
+        curve = tuple(self._reported[one] for one in sorted(self._reported))
+        return math.isnan(value) or bool(self._pipe.ask("should_prune", step + 1, value, curve))
 
     def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - as in Optuna
         _check_name("attribute", key)

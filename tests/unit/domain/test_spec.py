@@ -110,7 +110,8 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         ),
         pytest.param(
             {"pruner": {"kind": "asha"}},
-            "pruner: {'kind': 'asha'} is not one of the kinds known here: hyperband, median, none, successive-halving",
+            "pruner: {'kind': 'asha'} is not one of the kinds known here: hyperband, median, none, "
+            "patient, percentile, successive-halving, threshold",
             id="an unknown kind of pruner",
         ),
         pytest.param({"sampler": 3}, "sampler: 3 is not one of the kinds known here: random, tpe", id="a number"),
@@ -123,6 +124,26 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
             {"sampler": {"kind": "random", "startup_trials": 3}},
             "unknown field 'startup_trials' in the sampler specification. Known: kind, seed.",
             id="a field of another sampler",
+        ),
+        pytest.param(
+            {"pruner": "threshold"},
+            "pruner: a threshold needs a bound; give lower, upper or both",
+            id="a threshold without a bound",
+        ),
+        pytest.param(
+            {"pruner": {"kind": "threshold", "lower": 2, "upper": 1}},
+            "pruner: lower must not be above upper, got 2 and 1",
+            id="bounds the wrong way round",
+        ),
+        pytest.param(
+            {"pruner": "percentile"},
+            "pruner.percentile: is missing; add it to the specification",
+            id="a percentile without its number",
+        ),
+        pytest.param(
+            {"pruner": {"kind": "patient", "patience": 1, "wrapped": {"kind": "median", "min_epochs": 10}}},
+            "max_epochs: 9 is below the pruner's min_epochs, 10; raise the one or lower the other",
+            id="a wrapped pruner that starts after the end",
         ),
         pytest.param(
             {"pruner": {"kind": "hyperband", "reduction_factor": 1}},

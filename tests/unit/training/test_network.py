@@ -221,6 +221,14 @@ class TestGoingOn:
             assert (trained.value is not None, trained.watch.epochs) == (True, 3)
             assert trained.pipe.of("checkpoint") == []
 
+    def test_a_rung_after_the_checkpoint_sees_the_curve_up_to_it_and_nothing_later(self, tmp_path: Path) -> None:
+        """The epoch that was trained after the checkpoint, and is trained again, counts as it went this time."""
+        task = make_task(rungs=frozenset({1, 3}))
+        _train(_dense_study({"callbacks": [_Values([0.9, 0.8, 0.1, 0.5, 0.5, 0.5])]}), tmp_path, task, interrupt_in=2)
+        again = make_task(rungs=frozenset({1, 3}), checkpoints=[checkpoint_file(2)])
+        trained = _train(_dense_study({"callbacks": [_Values([0.9, 0.8, 0.7, 0.5, 0.5, 0.5])]}), tmp_path, again)
+        assert trained.pipe.of("should_prune") == [[3, 0.7, (0.9, 0.8, 0.7)]]
+
     def test_a_checkpoint_that_does_not_fit_is_passed_over(self, tmp_path: Path) -> None:
         """The next one is taken, and where none is left the training begins anew."""
         _train(_dense_study(optimizer="adam"), tmp_path, interrupt_in=2)
@@ -282,13 +290,13 @@ class TestEnding:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_trial_is_pruned_at_a_rung(self, tmp_path: Path) -> None:
-        """It is judged by its best value so far, at rungs only, and stops where the answer says so."""
-        pipe, task = FakePipe(should_prune=lambda epoch, _: epoch == 3), make_task(rungs=frozenset({1, 3}))
+        """It is judged by its best value and its curve so far, at rungs only, and stops where the answer says so."""
+        pipe, task = FakePipe(should_prune=lambda epoch, *_: epoch == 3), make_task(rungs=frozenset({1, 3}))
         watch = network.EpochWatch(pipe, task, tmp_path)
         study = _dense_study({"callbacks": [_Values([0.2, 0.3, 0.4])]})
         with pytest.raises(optuna.TrialPruned):
             network.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path)
-        assert pipe.of("should_prune") == [[1, 0.2], [3, 0.2]]
+        assert pipe.of("should_prune") == [[1, 0.2, (0.2,)], [3, 0.2, (0.2, 0.3, 0.4)]]
         assert (watch.epochs, watch.last) == (3, 0.4)
         network.save_curve(watch, tmp_path)
         assert json.loads((tmp_path / CURVE_FILE).read_text())["val_loss"] == [0.2, 0.3, 0.4]
