@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from tuner_service.domain.sampler import Random, Tpe
     from tuner_service.domain.spec import StudySpec
+    from tuner_service.domain.stopping import Stopping
     from tuner_service.errors import TunerServiceError
     from tuner_service.results.summary import summarize
     from tuner_service.training.data import Data
@@ -36,6 +37,7 @@ _HOMES = {
     "Patient": "domain.pruner",
     "Percentile": "domain.pruner",
     "Random": "domain.sampler",
+    "Stopping": "domain.stopping",
     "StudySpec": "domain.spec",
     "SuccessiveHalving": "domain.pruner",
     "Threshold": "domain.pruner",
@@ -63,6 +65,7 @@ __all__ = [
     "Patient",
     "Percentile",
     "Random",
+    "Stopping",
     "StudySpec",
     "SuccessiveHalving",
     "Threshold",

@@ -52,6 +52,18 @@ class StudyNotFoundError(TunerServiceError):
         return cls(f"There is no study {name!r}; this storage holds {_some(names)}.{did_you_mean(name, names)}")
 
 
+class StoppedByRuleError(TunerServiceError):
+    """The study has ended by a stopping rule, and would end again at once."""
+
+    @classmethod
+    def for_rule(cls, name: str, rule: str, message: str) -> Self:
+        """Return the error with what changes the rule."""
+        return cls(
+            f"study {name!r} would end again at once by {message}. Let it go on with another limit, "
+            f"`tuner extend {name} --set stop.{rule}=...`, or with none, `--set stop.{rule}=null`"
+        )
+
+
 class CodeChangedError(TunerServiceError):
     """The study file is not the one with which the study was created."""
 

@@ -107,6 +107,8 @@ def status_lines(summary: Summary) -> list[str]:
         f"{summary.failed} failed; {running}{summary.retries} retried{left}",
         f"epochs   {summary.epochs_trained} trained, {summary.epochs_saved} saved by pruning",
     ]
+    if study.ending is None and summary.stops:
+        lines.append(f"stops    at {escape(', '.join(summary.stops))}")
     if study.ending is None:
         slots = count(sum(worker.slots for worker in summary.workers), "slot")
         lines.append(f"workers  {len(summary.workers)} alive with {slots}")
@@ -297,6 +299,7 @@ def _summary_fields(summary: Summary) -> dict[str, object]:
         "epochs_trained": summary.epochs_trained,
         "epochs_saved": summary.epochs_saved,
         "seconds_left": summary.seconds_left,
+        "stops": list(summary.stops),
         "best": None if best is None else {"trial": best.number, "value": best.value},
         "workers": [dataclasses.asdict(worker) for worker in summary.workers],
         "failures": [dataclasses.asdict(group) for group in summary.failures],

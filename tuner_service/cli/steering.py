@@ -13,7 +13,7 @@ from tuner_service.coordinator import control
 from tuner_service.coordinator.collect import collect
 from tuner_service.coordinator.studies import extend as extend_study
 from tuner_service.domain.outcome import State
-from tuner_service.domain.override import parse_point
+from tuner_service.domain.override import parse_assignments, parse_point
 from tuner_service.errors import SpecError
 
 
@@ -24,7 +24,7 @@ def pause(study: o.Study, storage: o.Storage = None) -> None:
 
 
 def resume(study: o.Study, storage: o.Storage = None) -> None:
-    """Let a study go on that was paused, stopped, or ended by its errors."""
+    """Let a study go on that was paused, stopped, or ended before its budget was settled."""
     record = control.resume(o.connect(storage), study)
     print_note(f"{study} goes on" if record.ending is None else f"{study} has ended: its budget is settled")
 
@@ -68,12 +68,17 @@ def enqueue(
 
 def extend(
     study: o.Study,
-    trials: Annotated[int, typer.Option("--trials", help="The new budget, in trials altogether.")],
+    trials: Annotated[int | None, typer.Option("--trials", help="The new budget, in trials altogether.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Another stopping rule: --set stop.hours=12."),
+    ] = None,
     storage: o.Storage = None,
 ) -> None:
-    """Enlarge a study's budget."""
-    record = extend_study(o.connect(storage), study, trials)
-    print_note(f"{study} has a budget of {record.budget} trials now")
+    """Enlarge a study's budget, or change its stopping rules."""
+    record = extend_study(o.connect(storage), study, trials, changes=parse_assignments(set_ or []))
+    rules = ", ".join(f"{name}={value}" for name, value in record.spec.stop if value is not None and name != "running")
+    print_note(f"{study} has a budget of {record.budget} trials now" + (f", stopping rules: {rules}" if rules else ""))
 
 
 def delete(

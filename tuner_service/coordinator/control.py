@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, settled_by
+from tuner_service.domain.ending import reached
 from tuner_service.domain.outcome import State
 from tuner_service.domain.study import Control, StudyRecord
-from tuner_service.errors import NotInStudyError
+from tuner_service.errors import NotInStudyError, StoppedByRuleError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import check_point
 from tuner_service.storage.artifacts import Artifacts
@@ -20,7 +21,12 @@ def pause(storage: LedgerStorage, name: str) -> StudyRecord:
 
 
 def resume(storage: LedgerStorage, name: str) -> StudyRecord:
-    """Let a study go on that was paused or stopped, or that ended by its errors."""
+    """Let a study go on that was paused or stopped, or that ended by its errors, its time or for want of progress.
+
+    Raises:
+        StoppedByRuleError: If a stopping rule would end it again at once.
+    """
+    check_may_go_on(storage, storage.study(name))
     return _set(storage, name, Control.RUN)
 
 
@@ -44,6 +50,7 @@ def retry(storage: LedgerStorage, name: str, numbers: Collection[int] | None = N
 
     Raises:
         NotInStudyError: If a trial is not there, or its configuration has not failed.
+        StoppedByRuleError: If a stopping rule lets nothing start any more.
     """
     study = storage.study(name)
     grouped = by_configuration(storage.attempts(study.study_id))
@@ -59,6 +66,8 @@ def retry(storage: LedgerStorage, name: str, numbers: Collection[int] | None = N
             f"trial {wrong[0]} of {name!r} has not failed for good, so there is nothing to retry; failed trials: "
             f"{', '.join(str(one.number) for one in failed.values()) or 'none'}"
         )
+    if failed:
+        check_may_go_on(storage, study)
     wanted = sorted(failed) if numbers is None else sorted({configurations[one] for one in numbers})
     new = [
         NewAttempt(one, grouped[one][-1].attempt + 1, params_of=grouped[one][-1].trial_id, forced=True)
@@ -97,6 +106,16 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
         # Somebody took that configuration in the meantime.
         return enqueue(storage, name, params)
     return new[0].configuration
+
+
+def check_may_go_on(storage: LedgerStorage, study: StudyRecord) -> None:
+    """Raise ``StoppedByRuleError`` if a study that has ended would end again at once, by one of its stopping rules."""
+    if study.ending is None or not study.spec.stop.has_rules:
+        return
+    now = storage.now()
+    rule = reached(study.spec, storage.attempts(study.study_id), now=now, since=now)
+    if rule is not None:
+        raise StoppedByRuleError.for_rule(study.name, rule.rule, rule.message)
 
 
 def delete(storage: LedgerStorage, name: str) -> None:

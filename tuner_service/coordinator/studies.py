@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tuner_service.domain.spec import differences
+from tuner_service.coordinator.control import check_may_go_on
+from tuner_service.domain.override import override
+from tuner_service.domain.spec import differences, parse_spec, revised, what_changed
 from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
-from tuner_service.errors import ArtifactError, CodeChangedError, SchemaError, StudyExistsError, StudyNotFoundError
+from tuner_service.errors import (
+    ArtifactError,
+    CodeChangedError,
+    SchemaError,
+    SpecError,
+    StudyExistsError,
+    StudyNotFoundError,
+)
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import merge
 from tuner_service.storage.artifacts import Artifacts
@@ -63,18 +72,43 @@ def create(
     return Created(reconcile(storage, created.study.name), created.note)
 
 
-def extend(storage: LedgerStorage, name: str, trials: int) -> StudyRecord:
-    """Enlarge a study's budget to this many configurations.
+def extend(
+    storage: LedgerStorage, name: str, trials: int | None = None, *, changes: Mapping[str, object] | None = None
+) -> StudyRecord:
+    """Enlarge a study's budget to this many configurations, or change its stopping rules; if it had ended it goes on.
+
+    Args:
+        storage: Where the study is.
+        name: Its name.
+        trials: The new budget.
+        changes: Fields of the specification that may change, such as ``{"stop": {"hours": 12}}``.
 
     Raises:
-        StudyExistsError: If it has as many already.
+        SpecError: If nothing is to change, or a field is not valid.
+        StudyExistsError: If the budget is as large already, or a change would change what the study's trials mean.
+        StoppedByRuleError: If a stopping rule would end it again at once.
     """
     study = storage.study(name)
-    if trials <= study.budget:
+    spec = parse_spec(override(study.spec.model_dump(), changes or {}))
+    if trials is None and spec.trials != study.spec.trials:
+        trials = spec.trials
+    changed = differences(study.spec, spec)
+    if changed:
+        raise _refusal(name, changed)
+    if trials is None and spec == study.spec:
+        raise SpecError(
+            f"say what to enlarge: tuner extend {name} --trials {study.budget * 2}, or --set stop.hours=..."
+        )
+    if trials is not None and trials <= study.budget:
         raise StudyExistsError(
             f"study {name!r} has a budget of {study.budget} trials; --trials must be larger to extend it, got {trials}"
         )
-    storage.extend_study(study.study_id, trials)
+    spec = revised(study.spec, spec)
+    check_may_go_on(storage, replace(study, spec=spec))
+    if spec != study.spec:
+        storage.revise_study(study.study_id, spec)
+    if trials is not None:
+        storage.extend_study(study.study_id, trials)
     return reconcile(storage, name)
 
 
@@ -110,10 +144,7 @@ def _continue(
         return None
     changed = differences(study.spec, spec)
     if changed:
-        raise StudyExistsError(
-            f"study {spec.name!r} exists, and another specification would change what its trials mean: "
-            f"{'; '.join(changed)}. Undo the change, or create a study of another name"
-        )
+        raise _refusal(spec.name, changed)
     if spec.trials < study.budget and spec.trials != study.spec.trials:
         raise StudyExistsError(
             f"study {spec.name!r} has a budget of {study.budget} trials, which cannot shrink to {spec.trials}; "
@@ -130,12 +161,23 @@ def _continue(
         accepted = (*study.code.accepted, study.code.digest)
         storage.accept_code(study.study_id, CodeRecord(path.name, digest, accepted))
         note = "continued with other code"
+    new = revised(study.spec, spec)
+    if new != study.spec:
+        storage.revise_study(study.study_id, new)
+        note += f", {', '.join(what_changed(study.spec, new))}"
     if spec.trials > study.budget:
         storage.extend_study(study.study_id, spec.trials)
         note += f", extended from {study.budget} to {spec.trials} trials"
-    elif study.ending is not None:
+    elif study.ending is not None and new == study.spec:
         note = f"already {study.ending}"
     return Created(study, note)
+
+
+def _refusal(name: str, changed: Sequence[str]) -> StudyExistsError:
+    return StudyExistsError(
+        f"study {name!r} exists, and another specification would change what its trials mean: {'; '.join(changed)}. "
+        "Undo the change, or create a study of another name"
+    )
 
 
 def _has_tables(storage: LedgerStorage) -> bool:

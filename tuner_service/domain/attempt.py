@@ -22,6 +22,7 @@ class Attempt:
     state: State
     owner: str | None = None  #: id of the worker that claimed it
     lease_until: float | None = None  #: when the claim runs out if it is not renewed
+    claimed_at: float | None = None
     reason: Reason | None = None  #: set once the state is final
     error: str | None = None  #: the failure's fingerprint, for counting repeats
     ended_at: float | None = None

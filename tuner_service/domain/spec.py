@@ -22,6 +22,7 @@ from tuner_service.domain.pruner import (
     Threshold,
 )
 from tuner_service.domain.sampler import Random, Sampler, Tpe
+from tuner_service.domain.stopping import Stopping
 from tuner_service.errors import SpecError, did_you_mean
 
 StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -56,6 +57,7 @@ class StudySpec(BaseModel):
     seed: NonNegativeInt = 0  #: of sampling, initial weights, shuffling and dropout; each configuration gets its own
     max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
     limits: Limits = Limits()  #: how long an attempt may take and be silent, and how often it is saved
+    stop: Stopping = Stopping()  #: what else ends the study: epochs, time, a target, no improvement
     max_repeated_errors: PositiveInt = 5  #: the same error of its code this many times in a row stops the study
 
     @model_validator(mode="before")
@@ -81,6 +83,11 @@ class StudySpec(BaseModel):
                 f"max_epochs: {self.max_epochs} is below the pruner's min_epochs, {min_epochs}; "
                 "raise the one or lower the other"
             )
+        if self.stop.epochs is not None and self.stop.epochs < self.attempt_epochs:
+            raise ValueError(
+                f"stop.epochs: {self.stop.epochs} are less than the {self.attempt_epochs} that one trial may train, so "
+                "that none could start; raise it, or lower max_epochs"
+            )
         return self
 
     @property
@@ -89,6 +96,11 @@ class StudySpec(BaseModel):
         direction = self.direction or known_direction(self.metric)
         assert direction is not None  # checked on construction  # noqa: S101
         return direction
+
+    @property
+    def attempt_epochs(self) -> int:
+        """The most epochs that one attempt trains."""
+        return self.max_epochs
 
     @property
     def sampler_seed(self) -> int:
@@ -145,6 +157,9 @@ def _known_fields(loc: tuple[int | str, ...]) -> set[str]:
     model: type[BaseModel] = StudySpec
     if len(loc) > 1 and str(loc[0]) in _KINDS:
         model = _KINDS[str(loc[0])].get(str(loc[1]), StudySpec)
+    elif len(loc) > 1:
+        parts: Mapping[str, type[BaseModel]] = {"limits": Limits, "stop": Stopping}
+        model = parts.get(str(loc[0]), StudySpec)
     return set(model.model_fields)
 
 
@@ -154,7 +169,7 @@ def _short(value: object) -> str:
 
 
 #: Fields that may differ between the recorded specification and a later one: they do not change what a trial means.
-_FREE = {"trials"}
+_FREE = {"trials", "stop"}
 
 
 def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
@@ -166,6 +181,28 @@ def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
         for field in old
         if field not in _FREE and old[field] != new[field]
     ]
+
+
+def revised(recorded: StudySpec, received: StudySpec) -> StudySpec:
+    """Return the recorded specification with those fields of another that may change, but for the budget."""
+    return recorded.model_copy(update={field: getattr(received, field) for field in _FREE - {"trials"}})
+
+
+def what_changed(old: StudySpec, new: StudySpec) -> list[str]:
+    """Return a line for each field, of the specification's parts too, that is another in the new one."""
+    before, after = _flat(old.model_dump()), _flat(new.model_dump())
+    return [
+        f"{field} {before.get(field)} -> {after.get(field)}"
+        for field in dict.fromkeys((*before, *after))
+        if before.get(field) != after.get(field)
+    ]
+
+
+def _flat(fields: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in fields.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _plain(value: object) -> str:

@@ -56,6 +56,10 @@ class StudyRecord:
     resumed_at: float = 0.0  #: when a user last let it go on; earlier errors are forgiven
     ended_at: float | None = None
 
+    def wants_the_same_as(self, seen: StudyRecord) -> bool:
+        """Return whether users want of it what they wanted when it was seen."""
+        return (self.budget, self.control, self.spec) == (seen.budget, seen.control, seen.spec)
+
 
 @dataclass(frozen=True)
 class NewStudy:

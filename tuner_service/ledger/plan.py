@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, by_configuration, settled_by
+from tuner_service.domain.ending import Reached, reached
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
 
@@ -43,7 +44,12 @@ class End:
     message: str = ""
 
 
-Action = Expire | Withdraw | Enqueue | End
+@dataclass(frozen=True)
+class CancelRunning:
+    """Have the trials that run ended now."""
+
+
+Action = Expire | Withdraw | Enqueue | CancelRunning | End
 
 
 def plan(
@@ -83,6 +89,9 @@ def plan(
     }
     if settled.issuperset(budget):
         return [End(Ending.FINISHED)]
+    rule = reached(study.spec, attempts, now=now, since=study.resumed_at)
+    if rule is not None:
+        return _stop(study, rule, running, waiting)
     if study.control in (Control.STOP, Control.CANCEL):
         withdrawn: list[Action] = [Withdraw(one.trial_id) for one in waiting]
         return withdrawn if running else [*withdrawn, End(Ending.STOPPED)]
@@ -96,6 +105,15 @@ def plan(
     room = max(WAITING_PER_SLOT * max(slots, 1) - len(waiting) - len(retries), 0)
     fresh = [one for one in budget if one not in grouped][:room]
     return [*(Enqueue(one) for one in retries), *(Enqueue(NewAttempt(one, 0)) for one in fresh)]
+
+
+def _stop(study: StudyRecord, rule: Reached, running: list[Attempt], waiting: list[Attempt]) -> list[Action]:
+    """Return what to do once a stopping rule holds; until nothing runs, rows wait, since no claim is granted."""
+    if not running:
+        return [*(Withdraw(one.trial_id) for one in waiting), End(Ending.FINISHED, rule.message)]
+    # The epochs of those that run are within the limit.
+    cancels = study.spec.stop.running == "cancel" and rule.rule != "epochs"
+    return [CancelRunning()] if cancels and study.control is not Control.CANCEL else []
 
 
 def repeated_error(attempts: Sequence[Attempt], times: int, *, since: float) -> str | None:

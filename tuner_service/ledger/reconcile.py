@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from tuner_service.domain.study import StudyRecord
-from tuner_service.ledger.plan import Action, End, Enqueue, Expire, Withdraw, plan
+from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.ledger.plan import Action, CancelRunning, End, Enqueue, Expire, Withdraw, plan
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 _log = logging.getLogger(__name__)
@@ -42,5 +42,7 @@ def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> N
             case Expire(trial_id, reason):
                 if storage.expire(trial_id, reason):
                     _log.warning("a worker of %s was lost; its trial is run again", study.name)
+            case CancelRunning():
+                storage.set_control(study.study_id, Control.CANCEL, seen=study)
             case End(ending, message) if storage.end_study(study.study_id, ending, message, seen=study):
                 _log.info("study %s: %s%s", study.name, ending, f", {message}" if message else "")

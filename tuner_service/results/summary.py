@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner_service.domain.attempt import Attempt, best_attempt, by_configuration, settled_by
+from tuner_service.domain.ending import epochs_trained, standing
 from tuner_service.domain.outcome import RULES, Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import WorkerInfo
@@ -45,6 +46,7 @@ class Summary:
     workers: Sequence[WorkerInfo]  #: those that are alive
     failures: Sequence[FailureGroup]
     seconds_left: float | None  #: at the pace so far; None while nothing is known
+    stops: Sequence[str] = ()  #: how far it is by each of its stopping rules, in words
 
     @property
     def state(self) -> str:
@@ -79,13 +81,14 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
         pruned=ended[State.PRUNED],
         failed=ended[State.FAIL],
         retries=sum(max(sum(one.reason is not Reason.WITHDRAWN for one in mine) - 1, 0) for mine in grouped.values()),
-        epochs_trained=sum(one.epoch - one.resumed_from for one in attempts),
+        epochs_trained=epochs_trained(attempts),
         epochs_saved=sum(max(study.spec.max_epochs - one.epoch, 0) for one in pruned),
         best=best_attempt(attempts, study.spec.better),
         running=[one for one in attempts if one.state is State.RUNNING],
         workers=alive,
         failures=_failures(attempts),
         seconds_left=_seconds_left(study, settled, alive, now),
+        stops=standing(study.spec, attempts, now=now, since=study.resumed_at),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
@@ -70,14 +71,20 @@ class LedgerStorage(Protocol):
     def accept_code(self, study_id: int, code: CodeRecord) -> None:
         """Record that the study's code is another one from now on."""
 
-    def set_control(self, study_id: int, control: Control) -> None:
-        """Record what the users want; with ``Control.RUN`` a study that has ended goes on, if something is left."""
+    def revise_study(self, study_id: int, spec: StudySpec) -> None:
+        """Replace the recorded specification by one that means the same; a finished study goes on."""
+
+    def set_control(self, study_id: int, control: Control, *, seen: StudyRecord | None = None) -> None:
+        """Record what the users want; with ``Control.RUN`` a study that has ended goes on, if something is left.
+
+        Nothing is recorded where the study's budget, control or specification is not what was ``seen``.
+        """
 
     def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
         """Record that the study has ended, and return whether it was for this call to do.
 
-        It is not where the study had ended before, or where its budget or control is not what was ``seen``: a user has
-        extended or resumed it in the meantime.
+        It is not where the study had ended before, or where its budget, control or specification is not what was
+        ``seen``: a user has extended or resumed it in the meantime.
         """
 
     def delete_study(self, study_id: int) -> None:
@@ -90,7 +97,11 @@ class LedgerStorage(Protocol):
         """Insert waiting rows and return how many; one whose configuration and attempt are there is left out."""
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
-        """Make a waiting row this worker's, retries first; ``None`` where none waits or none may be claimed."""
+        """Make a waiting row this worker's, retries first; ``None`` where none waits or none may be claimed.
+
+        The stopping rules are looked at in the same transaction: however many claim at once, the epochs of those that
+        run, at their longest, and of those that have ended are never more than ``stop.epochs``.
+        """
 
     def record_rung(
         self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float

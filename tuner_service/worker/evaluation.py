@@ -78,7 +78,9 @@ class Evaluation:
                 if give_up_at is not None and time.monotonic() > give_up_at:
                     return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
                 if lease.control is Control.CANCEL:
-                    return self._outcome(Reason.CANCELLED, "Cancelled", "a user cancelled the study's running trials")
+                    return self._outcome(
+                        Reason.CANCELLED, "Cancelled", "the running trials of the study were cancelled"
+                    )
                 if lease.is_lost(self._attempt):
                     raise TrialLostError(f"trial {self._attempt.claim.number} was given to another worker")
                 verdict = self._watchdog.verdict(time.monotonic(), self._child.pid)

@@ -58,13 +58,13 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         pytest.param(
             {"zzz": 3},
             "unknown field 'zzz' in the specification. Known: direction, limits, max_attempts, max_epochs, "
-            "max_repeated_errors, metric, name, pruner, sampler, seed, trials.",
+            "max_repeated_errors, metric, name, pruner, sampler, seed, stop, trials.",
             id="a field that is near none",
         ),
         pytest.param(
             {"median": {"min_epochs": 3}},
             "unknown field 'median' in the specification. Known: direction, limits, max_attempts, max_epochs, "
-            "max_repeated_errors, metric, name, pruner, sampler, seed, trials.",
+            "max_repeated_errors, metric, name, pruner, sampler, seed, stop, trials.",
             id="a field named like a kind",
         ),
         pytest.param({"trials": 0}, "trials: must be greater than 0, got 0", id="no trials"),

@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 
 from tests.records import make_attempt, make_spec, make_study
 from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, by_configuration, settled_by
+from tuner_service.domain.ending import (
+    epochs_trained,
+    may_start,
+    reached,
+)
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
-from tuner_service.ledger.plan import WAITING_PER_SLOT, Action, End, Enqueue, Expire, Withdraw, plan
+from tuner_service.ledger.plan import WAITING_PER_SLOT, Action, CancelRunning, End, Enqueue, Expire, Withdraw, plan
 
 _NOW = 1000.0
 
@@ -271,6 +276,44 @@ class TestTheSameError:
         assert not any(isinstance(action, End) for action in _plan(resumed, *self._errors(*["E: no"] * 3)))
 
 
+class TestAStoppingRule:
+    """A study of which one says that it has come far enough."""
+
+    study = make_study(spec=make_spec(stop={"target": 0.9}))
+    best = _done(0, value=0.95, number=7)
+    message = "stop.target=0.9: trial 7 reached val_accuracy 0.95"
+
+    def test_ends_it_once_nothing_runs(self) -> None:
+        """It has finished, and says by which rule; what waits is taken back."""
+        assert _plan(self.study, self.best, make_attempt(1)) == [Withdraw(101), End(Ending.FINISHED, self.message)]
+
+    def test_lets_running_trials_finish(self) -> None:
+        """Nothing is added meanwhile, not even a retry."""
+        assert _plan(self.study, self.best, _running(1), _done(2, Reason.INTERRUPTED), make_attempt(3)) == []
+
+    def test_cancels_them_where_it_is_to(self) -> None:
+        """Once; then their workers end them, and the study."""
+        study = make_study(spec=make_spec(stop={"target": 0.9, "running": "cancel"}))
+        assert _plan(study, self.best, _running(1)) == [CancelRunning()]
+        cancelling = replace(study, control=Control.CANCEL)
+        assert _plan(cancelling, self.best, _running(1)) == []
+        assert _plan(cancelling, self.best, _done(1, Reason.CANCELLED)) == [End(Ending.FINISHED, self.message)]
+
+    def test_of_epochs_cancels_nothing(self) -> None:
+        """What runs had its epochs set aside."""
+        study = make_study(spec=make_spec(stop={"epochs": 10, "running": "cancel"}))
+        assert _plan(study, _done(0, epoch=9), _running(1)) == []
+
+    def test_is_not_said_of_a_settled_budget(self) -> None:
+        """Then all was tried, whatever else holds."""
+        assert _plan(make_study(budget=1, spec=self.study.spec), self.best) == [End(Ending.FINISHED)]
+
+    def test_ends_a_paused_study_and_one_that_a_user_stops(self) -> None:
+        """Nothing could start there either."""
+        for control in (Control.PAUSE, Control.STOP):
+            assert _plan(replace(self.study, control=control), self.best) == [End(Ending.FINISHED, self.message)]
+
+
 class _Simulation:
     """A study in memory, with workers that claim, finish, fail, are interrupted and die as the random numbers say."""
 
@@ -349,6 +392,8 @@ class _Simulation:
             case Withdraw(trial_id):
                 if self._row(trial_id).state is State.WAITING:
                     self._end(self._row(trial_id), Reason.WITHDRAWN)
+            case CancelRunning():
+                self.study = replace(self.study, control=Control.CANCEL)
             case End(ending, message):
                 if self.study.ending is None:
                     self.study = replace(self.study, ending=ending, ending_message=message)
@@ -378,14 +423,24 @@ class _Simulation:
 
     def _end(self, row: Attempt, reason: Reason) -> None:
         error = "E: no" if reason is Reason.ERROR else None
-        self._put(replace(row, state=Outcome(reason).state, reason=reason, error=error, ended_at=self.now))
+        value = round(self.dice.random(), 1) if reason is Reason.FINISHED else None
+        ended = replace(row, state=Outcome(reason).state, reason=reason, error=error, ended_at=self.now, value=value)
+        self._put(replace(ended, epoch=self._epochs(row, reason)))
+
+    def _epochs(self, row: Attempt, reason: Reason) -> int:
+        if row.owner is None:
+            return 0
+        return row.epoch if reason is Reason.INTERRUPTED else self.dice.randint(row.epoch, self.study.spec.max_epochs)
 
     def _claim(self) -> None:
         running = sum(one.state is State.RUNNING for one in self.rows)
         waiting = [one for one in self.rows if one.state is State.WAITING]
         if waiting and running < self.slots and self.study.control is Control.RUN and self.study.ending is None:
+            if not may_start(self.study.spec, self.rows, now=self.now, since=self.study.resumed_at):
+                return
             row = min(waiting, key=lambda one: (one.attempt == 0, one.configuration))
-            self._put(replace(row, state=State.RUNNING, owner="w", lease_until=self.now + 30.0))
+            claimed = {"owner": "w", "lease_until": self.now + 30.0, "claimed_at": self.now}
+            self._put(replace(row, state=State.RUNNING, **claimed))  # type: ignore[arg-type]
 
     def _end_one(self) -> None:
         running = [one for one in self.rows if one.state is State.RUNNING]
@@ -415,7 +470,8 @@ class _Simulation:
     def _renew(self) -> None:
         for row in self.rows:
             if row.state is State.RUNNING and self.dice.random() < 0.8:
-                self._put(replace(row, lease_until=self.now + 30.0))
+                epoch = self.dice.randint(row.epoch, self.study.spec.max_epochs)
+                self._put(replace(row, lease_until=self.now + 30.0, epoch=epoch))
 
     def _fall_silent(self) -> None:
         if self.dice.random() < self.trouble:
@@ -534,3 +590,45 @@ def test_code_that_always_fails_stops_the_study_early(dice: random.Random, times
     assert simulation.study.ending_message == f"the same error {times} times in a row: E: no"
     # Reconciling now and then is cut off, and leaves the ending to the next time.
     assert sum(one.reason is Reason.ERROR for one in simulation.rows) <= times + 3 * simulation.slots
+
+
+_rules = st.fixed_dictionaries(
+    {},
+    optional={
+        "epochs": st.integers(9, 120),
+        "hours": st.floats(0.0001, 0.02),
+        "device_hours": st.floats(0.0001, 0.02),
+        "target": st.sampled_from([0.5, 0.9, 1.0, 2.0]),
+        "patience": st.integers(1, 10),
+        "running": st.sampled_from(["finish", "cancel"]),
+    },
+)
+
+
+@_SIMULATIONS
+@given(dice=_dice, trouble=_trouble, rules=_rules, slots=st.integers(1, 5))
+def test_a_stopping_rule_ends_a_study_and_no_epoch_is_too_many(
+    dice: random.Random, trouble: float, rules: dict[str, Any], slots: int
+) -> None:
+    """Whatever happens, it ends by its budget or by a rule that holds, nothing starts after, and epochs keep within."""
+    study = make_study(spec=make_spec(trials=15, max_repeated_errors=1000, stop=rules))
+    simulation = _Simulation(study, dice, slots=slots, trouble=trouble)
+    held = False
+    while not simulation._at_rest():
+        before = {one.number for one in simulation.rows if one.claimed_at is not None}
+        simulation.advance(1)
+        begun = {one.number for one in simulation.rows if one.claimed_at is not None} - before
+        assert not (held and begun and "patience" not in rules), "a trial began after a rule held"
+        held = reached(study.spec, simulation.rows, now=simulation.now, since=0.0) is not None
+        if "epochs" in rules:
+            assert epochs_trained(simulation.rows) <= rules["epochs"]
+    assert simulation.study.ending is Ending.FINISHED
+    settled_all = simulation.settled() == set(range(15))
+    message = simulation.study.ending_message
+    assert settled_all or message.startswith("stop."), message
+    if rules.get("running", "finish") == "finish" or message.startswith("stop.epochs"):
+        assert all(one.reason is not Reason.CANCELLED for one in simulation.rows)
+    without = make_spec(trials=15, max_repeated_errors=1000)
+    simulation.study = replace(simulation.study, ending=None, control=Control.RUN, spec=without)
+    simulation.run()
+    assert simulation.settled() == set(range(15)), "without the rules it goes on to its budget"

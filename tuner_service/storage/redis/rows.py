@@ -90,6 +90,7 @@ def to_attempt(trial: FrozenTrial, progress: Mapping[str, Any], lease_until: flo
         state=state,
         owner=trial.system_attrs.get(CLAIM, {}).get("owner"),
         lease_until=lease_until,
+        claimed_at=trial.system_attrs.get(CLAIM, {}).get("claimed_at"),
         reason=None if outcome.get("reason") is None else Reason(outcome["reason"]),
         error=outcome.get("error"),
         ended_at=outcome.get("ended_at"),

@@ -11,8 +11,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.ending import may_start
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason
-from tuner_service.domain.study import Control
+from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import TrialLostError
@@ -23,6 +24,8 @@ from tuner_service.storage.redis.studies import NAMES, RedisStudies, study_key
 
 #: What a worker's beat is taken to be where none is known, in seconds.
 _BEAT_S = 10.0
+#: Longest time of a claim where claims take turns; whoever dies in one holds the others up for so long.
+_CLAIMING_S = 30.0
 
 
 def _lease_key(trial_id: int) -> str:
@@ -78,6 +81,18 @@ class RedisLedgerStorage(RedisStudies):
             text = cast(bytes | None, self._client.get(study_key(study_id)))
         study = None if text is None else rows.study_from_json(text)
         if study is None or study.control is not Control.RUN or study.ending is not None:
+            return None
+        if study.spec.stop.epochs is None:
+            return self._claim(study, worker_id, lease_s, code)
+        with unavailable(self._url), self._client.lock(f"tuner:claiming:{study_id}", timeout=_CLAIMING_S):
+            # One claim at a time: two must not both take the last epochs.
+            return self._claim(study, worker_id, lease_s, code)
+
+    def _claim(self, study: StudyRecord, worker_id: str, lease_s: float, code: str) -> Claim | None:
+        study_id = study.study_id
+        if study.spec.stop.has_rules and not may_start(
+            study.spec, self.attempts(study_id), now=self.now(), since=study.resumed_at
+        ):
             return None
         trials = self._trials(study_id)
         first = rows.first_rows(trials)

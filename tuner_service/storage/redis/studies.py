@@ -12,6 +12,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.errors import SchemaError, StudyExistsError, StudyNotFoundError
 from tuner_service.storage.redis import rows
@@ -134,8 +135,16 @@ class RedisStudies:
     def accept_code(self, study_id: int, code: CodeRecord) -> None:
         self._change(study_id, lambda study: dataclasses.replace(study, code=code))
 
-    def set_control(self, study_id: int, control: Control) -> None:
+    def revise_study(self, study_id: int, spec: StudySpec) -> None:
+        def changed(study: StudyRecord) -> StudyRecord:
+            return self._reopened(dataclasses.replace(study, spec=spec), Ending.FINISHED)
+
+        self._change(study_id, changed)
+
+    def set_control(self, study_id: int, control: Control, *, seen: StudyRecord | None = None) -> None:
         def steered(study: StudyRecord) -> StudyRecord:
+            if seen is not None and not study.wants_the_same_as(seen):
+                return study
             study = dataclasses.replace(study, control=control)
             return self._reopened(study, *Ending) if control is Control.RUN else study
 
@@ -145,7 +154,7 @@ class RedisStudies:
         now = self.now()
 
         def ended(study: StudyRecord) -> StudyRecord:
-            changed = seen is not None and (study.budget, study.control) != (seen.budget, seen.control)
+            changed = seen is not None and not study.wants_the_same_as(seen)
             if study.ending is not None or changed:
                 return study
             return dataclasses.replace(study, ending=ending, ending_message=message, ended_at=now)
@@ -175,7 +184,10 @@ class RedisStudies:
     def _reopened(self, study: StudyRecord, *endings: Ending) -> StudyRecord:
         if study.ending not in endings:
             return study
-        return dataclasses.replace(study, ending=None, ending_message="", ended_at=None, resumed_at=self.now())
+        control = Control.PAUSE if study.control is Control.PAUSE else Control.RUN
+        return dataclasses.replace(
+            study, ending=None, ending_message="", ended_at=None, resumed_at=self.now(), control=control
+        )
 
     def _trials(self, study_id: int) -> list[FrozenTrial]:
         try:

@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Update, and_, delete, func, select, update
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
+from tuner_service.domain.ending import may_start
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
+from tuner_service.domain.spec import parse_spec
 from tuner_service.domain.study import Control
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import TrialLostError
@@ -48,6 +50,7 @@ def to_attempt(row: Row[Any]) -> Attempt:
         state=State(row.state),
         owner=row.owner,
         lease_until=row.lease_until,
+        claimed_at=row.claimed_at,
         reason=None if row.reason is None else Reason(row.reason),
         error=row.error,
         ended_at=row.ended_at,
@@ -101,10 +104,19 @@ def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttem
 
 def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float, code: str) -> Claim | None:
     """Make the first waiting row this worker's: its state, owner and lease change in this one transaction."""
+    columns = t.tuner_studies.c
     study = connection.execute(
-        select(t.tuner_studies.c.control, t.tuner_studies.c.ending).where(t.tuner_studies.c.study_id == study_id)
+        select(columns.control, columns.ending, columns.spec, columns.resumed_at).where(columns.study_id == study_id)
     ).one_or_none()
     if study is None or study.control != Control.RUN or study.ending is not None:
+        return None
+    spec = parse_spec(json.loads(study.spec))
+    if spec.stop.epochs is not None:
+        # One claim at a time: two must not both take the last epochs.
+        connection.execute(select(columns.study_id).where(columns.study_id == study_id).with_for_update())
+    if spec.stop.has_rules and not may_start(
+        spec, read(connection, study_id), now=clock(connection), since=study.resumed_at
+    ):
         return None
     row = connection.execute(
         select(_ours.c.trial_id, _theirs.c.number, _ours.c.configuration, _ours.c.attempt)

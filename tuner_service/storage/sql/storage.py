@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
@@ -114,9 +115,13 @@ class SqlLedgerStorage:
         with self._write() as connection:
             studies.accept_code(connection, study_id, code)
 
-    def set_control(self, study_id: int, control: Control) -> None:
+    def revise_study(self, study_id: int, spec: StudySpec) -> None:
         with self._write() as connection:
-            studies.set_control(connection, study_id, control)
+            studies.revise(connection, study_id, spec)
+
+    def set_control(self, study_id: int, control: Control, *, seen: StudyRecord | None = None) -> None:
+        with self._write() as connection:
+            studies.set_control(connection, study_id, control, seen)
 
     def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
         with self._write() as connection:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tuner_service.domain.spec import parse_spec, to_json
+from tuner_service.domain.spec import StudySpec, parse_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.errors import StudyExistsError, StudyNotFoundError
 from tuner_service.storage import tables as t
@@ -93,9 +93,18 @@ def accept_code(connection: Connection, study_id: int, code: CodeRecord) -> None
     connection.execute(update(ours).where(ours.c.study_id == study_id).values(code=_code_to_json(code)))
 
 
-def set_control(connection: Connection, study_id: int, control: Control) -> None:
-    """Record what the users want."""
+def revise(connection: Connection, study_id: int, spec: StudySpec) -> None:
+    """Replace the recorded specification, and let a finished study go on."""
     ours = t.tuner_studies
+    connection.execute(update(ours).where(ours.c.study_id == study_id).values(spec=to_json(spec)))
+    _reopen(connection, study_id, Ending.FINISHED)
+
+
+def set_control(connection: Connection, study_id: int, control: Control, seen: StudyRecord | None) -> None:
+    """Record what the users want, unless the study is not as it was seen any more."""
+    ours = t.tuner_studies
+    if seen is not None and not _is_as_seen(connection, study_id, seen):
+        return
     connection.execute(update(ours).where(ours.c.study_id == study_id).values(control=control))
     if control is Control.RUN:
         _reopen(connection, study_id, *Ending)
@@ -104,9 +113,9 @@ def set_control(connection: Connection, study_id: int, control: Control) -> None
 def end(connection: Connection, study_id: int, ending: Ending, message: str, seen: StudyRecord | None) -> bool:
     """Record that the study has ended, unless it had before, or is not as it was seen any more."""
     ours = t.tuner_studies
+    if seen is not None and not _is_as_seen(connection, study_id, seen):
+        return False
     statement = update(ours).where(ours.c.study_id == study_id, ours.c.ending.is_(None))
-    if seen is not None:
-        statement = statement.where(ours.c.budget == seen.budget, ours.c.control == seen.control)
     values = {"ending": ending, "ending_message": message, "ended_at": clock(connection)}
     return connection.execute(statement.values(**values)).rowcount == 1
 
@@ -150,12 +159,26 @@ def schema_version(connection: Connection) -> int | None:
     return version
 
 
+def _is_as_seen(connection: Connection, study_id: int, seen: StudyRecord) -> bool:
+    """Lock a study's record, and return whether users want of it what they wanted when it was seen."""
+    ours = t.tuner_studies
+    row = connection.execute(_records().where(ours.c.study_id == study_id).with_for_update(of=ours)).one_or_none()
+    return row is not None and _record(row).wants_the_same_as(seen)
+
+
 def _reopen(connection: Connection, study_id: int, *endings: Ending) -> None:
     ours = t.tuner_studies
     connection.execute(
         update(ours)
         .where(ours.c.study_id == study_id, ours.c.ending.in_(endings))
-        .values(ending=None, ending_message="", ended_at=None, resumed_at=clock(connection))
+        .values(
+            ending=None,
+            ending_message="",
+            ended_at=None,
+            resumed_at=clock(connection),
+            # What stopped it is over, or its stopping rules cancelled what ran.
+            control=case((ours.c.control == Control.PAUSE, Control.PAUSE), else_=Control.RUN),
+        )
     )
 
 
