@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import PostgresServer, RedisServer
 
@@ -19,6 +20,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 # A run that is terminated stops its servers, as one that is interrupted does.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+# How long an example takes says something of the machine only.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _numbers = itertools.count()
 
