@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tuner_service.errors import TunerServiceError
     from tuner_service.results.summary import summarize
     from tuner_service.training.data import Data
+    from tuner_service.training.hyperparameters import make_hp
 
 _HOMES = {
     "Data": "training.data",
@@ -49,6 +50,7 @@ _HOMES = {
     "create": "coordinator.studies",
     "delete": "coordinator.control",
     "extend": "coordinator.studies",
+    "make_hp": "training.hyperparameters",
     "open_storage": "bootstrap",
     "pause": "coordinator.control",
     "resume": "coordinator.control",
@@ -76,6 +78,7 @@ __all__ = [
     "delete",
     "enqueue",
     "extend",
+    "make_hp",
     "open_storage",
     "pause",
     "resume",
