@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -136,6 +137,10 @@ def test_modules_named_in_a_room_are_there() -> None:
             "remote_trial",
             "network",
             "batches",
+            "hyperparameters",
+            "hp_kinds",
+            "hypermodel",
+            "param_dictionary",
             "checkpoint",
             "evaluation",
         ),
@@ -203,6 +208,27 @@ def test_study_can_be_created(path: Path, idx_folder: Path, monkeypatch: pytest.
     assert inspection.spec.name == path.stem.replace("_", "-")
     assert inspection.kind == "build_model"
     assert {name for drawn in inspection.draws for name in drawn} >= {"dropout", "learning_rate"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=f"{page.stem} {number}")
+        for page in PAGES
+        if page.stem in ("kerastuner", "scikit-learn")
+        for number, text in enumerate(blocks(page, "python"))
+    ],
+)
+def test_code_that_a_page_shows_whole_runs(text: str, tmp_path: Path) -> None:
+    """A study can be created from it; what is none is executed."""
+    path = tmp_path / "shown.py"
+    path.write_text(text)
+    if "StudySpec(" not in text:
+        runpy.run_path(str(path))
+        return
+    # In this process, which has Keras then, since each new one takes seconds to import it.
+    inspection = inspect(path, [])
+    assert len(inspection.draws) > 1
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,8 @@ class StudySpec(BaseModel):
         if not isinstance(given, dict):
             return given
         return {
-            key: {"kind": value} if key in _KINDS and isinstance(value, str) else value for key, value in given.items()
+            key: {"kind": value} if key in _KINDS and isinstance(value, str) else value
+            for key, value in _with_objective(given).items()
         }
 
     @model_validator(mode="after")
@@ -106,6 +107,17 @@ class StudySpec(BaseModel):
     def sampler_seed(self) -> int:
         """The seed of the draws: the sampler's own, or the study's."""
         return self.seed if self.sampler.seed is None else self.sampler.seed
+
+
+def _with_objective(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with KerasTuner's ``Objective(name, direction)``, given as metric, taken apart."""
+    name, direction = (getattr(given.get("metric"), part, None) for part in ("name", "direction"))
+    if name is None or direction is None:
+        return given
+    said = {"min": "minimize", "max": "maximize"}.get(direction, direction)
+    if given.get("direction") not in (None, said):
+        raise ValueError(f"direction: {given['direction']!r} is not what the metric says, {direction!r}; say it once")
+    return {**given, "metric": name, "direction": said}
 
 
 def parse_spec(fields: Mapping[str, object]) -> StudySpec:

@@ -26,6 +26,12 @@ from tuner_service.training.value import number
 #: Arguments of ``fit`` that are this service's to give.
 _OURS = {"x", "y", "validation_data", "validation_split", "initial_epoch"}
 
+#: How a ``fit`` of the study's own reports its epochs.
+_REPORTING = (
+    "pass the callbacks that it is given to model.fit (in a loop of its own: callback.set_model(model) before, and "
+    "callback.on_epoch_end(epoch, logs) after each epoch)"
+)
+
 
 class DivergedError(Exception):
     """The metric or the loss is not a finite number any more."""
@@ -43,6 +49,8 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         self._pipe = pipe
         self._task = assignment
         self._scratch = scratch
+        # As Keras does when it trains: a `fit` of the study's own can look there.
+        self.set_params({"epochs": assignment.max_epochs})
         self.curve: dict[str, list[float]] = {}
         self.epochs = 0
         self.resumed_from = 0  #: epochs that an earlier attempt had trained
@@ -211,6 +219,8 @@ def train(
     model = build(study, trial)
     if study.fit is not None:
         returned = study.fit(trial, model, tuned, [watch])
+        if task.rungs and not watch.epochs:
+            trial.set_user_attr("not_pruned", f"fit reported no epoch, so it could not be stopped early: {_REPORTING}")
         value, batch_size = _score(returned, watch, task), None
     else:
         given = options(study, trial, task.max_epochs)
@@ -282,10 +292,18 @@ def _score(returned: object, watch: EpochWatch, task: Assignment) -> float:
         case None:
             raise StudyFileError(
                 "fit returned nothing and reported no epoch; return the History, a dictionary of metrics or a number, "
-                "or pass the callbacks it is given to model.fit"
+                f"or {_REPORTING}"
             )
+        case list() if returned:
+            # Several trainings in one, as KerasTuner has it: each by itself, then their mean.
+            return math.fsum(_score_of(one, task) for one in returned) / len(returned)
         case keras.callbacks.History() if watch.best is not None:
             return watch.best
+    return _score_of(returned, task)
+
+
+def _score_of(returned: object, task: Assignment) -> float:
+    match returned:
         case keras.callbacks.History(history=history):
             series = {
                 name: [float(one) for one in values]

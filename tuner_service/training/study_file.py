@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -17,11 +17,22 @@ from pydantic import ValidationError
 from tuner_service.domain.code import code_digest
 from tuner_service.domain.spec import StudySpec, explain
 from tuner_service.errors import StudyFileError, TunerServiceError
+from tuner_service.training.hypermodel import of_trial
+from tuner_service.training.param_dictionary import ParamDictionary, with_dictionary
+
+#: The functions that a study file may define, with what they are called with.
+_FORMS: Mapping[str, tuple[str, ...]] = {
+    "build_model": ("trial",),
+    "objective": ("trial",),
+    "fit_options": ("trial",),
+    "load_data": (),
+    "fit": ("trial", "model", "data", "callbacks"),
+}
 
 
 @dataclass(frozen=True)
 class StudyFile:
-    """The functions of a study file.
+    """The functions of a study file, those of KerasTuner's ``hp`` made functions of a trial.
 
     Either ``objective`` is there, or ``build_model`` and ``load_data`` are.
     """
@@ -75,35 +86,37 @@ def _checked(path: Path, module: ModuleType) -> StudyFile:
     spec = getattr(module, "spec", None)
     if spec is not None and not isinstance(spec, StudySpec):
         raise StudyFileError(f"{path.name}: spec must be a StudySpec(...), got {type(spec).__name__}")
-    study = StudyFile(
-        path=path,
-        spec=spec,
-        objective=function("objective"),
-        build_model=function("build_model"),
-        load_data=function("load_data"),
-        fit_options=function("fit_options"),
-        fit=function("fit"),
-    )
+    given = {name: function(name) for name in _FORMS}
+    dictionaries = [name for name in ("param_grid", "param_distributions") if getattr(module, name, None) is not None]
+    for name, defined in given.items():
+        # With a dictionary, it says what build_model takes.
+        if defined is not None and not (name == "build_model" and dictionaries):
+            _check_parameters(path, name, defined)
+    if len(dictionaries) > 1:
+        raise StudyFileError(f"{path.name} has both {' and '.join(dictionaries)}; keep one of them")
+    try:
+        functions = of_trial(given, getattr(module, "hypermodel", None))
+        for name in dictionaries:
+            functions = with_dictionary(functions, ParamDictionary(name, getattr(module, name)))
+    except StudyFileError as error:
+        raise StudyFileError(f"{path.name}: {error}") from None
+    study = StudyFile(path=path, spec=spec, **functions)
     if study.build_model is None and study.objective is None:
         raise StudyFileError(
-            f"{path.name} defines neither build_model(trial) nor objective(trial); define build_model(trial) that "
-            "returns a compiled Keras model, and load_data()"
+            f"{path.name} defines none of build_model(trial), build_model(hp), hypermodel and objective(trial); define "
+            "build_model(trial) that returns a compiled Keras model, and load_data()"
         )
     if study.build_model is not None and study.load_data is None:
         raise StudyFileError(f"{path.name} defines build_model but no load_data(); define it to return Data(...)")
-    for name, wanted in (("build_model", 1), ("objective", 1), ("fit_options", 1), ("load_data", 0), ("fit", 4)):
-        _check_parameters(path, name, getattr(study, name), wanted)
     return study
 
 
-def _check_parameters(path: Path, name: str, function: Callable[..., Any] | None, wanted: int) -> None:
-    if function is None:
-        return
+def _check_parameters(path: Path, name: str, function: Callable[..., Any]) -> None:
+    form = _FORMS[name]
     try:
-        inspect.signature(function).bind(*[None] * wanted)
+        inspect.signature(function).bind(*form)
     except (TypeError, ValueError):
-        form = {"load_data": "load_data()", "fit": "fit(trial, model, data, callbacks)"}.get(name, f"{name}(trial)")
-        raise StudyFileError(f"{path.name}: {name} must be callable as {form}") from None
+        raise StudyFileError(f"{path.name}: {name} must be callable as {name}({', '.join(form)})") from None
 
 
 def digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,6 +38,13 @@ def test_few_fields_are_a_specification() -> None:
         pytest.param({"metric": "val_loss"}, "better", "minimize", id="a direction that is known"),
         pytest.param({"metric": "val_loss", "direction": "maximize"}, "better", "maximize", id="a direction said"),
         pytest.param({"metric": "reward", "direction": "minimize"}, "better", "minimize", id="a metric of one's own"),
+        pytest.param(
+            {"metric": SimpleNamespace(name="val_f1", direction="max")},
+            "better",
+            "maximize",
+            id="KerasTuner's Objective",
+        ),
+        pytest.param({"metric": SimpleNamespace(name="f", direction="min")}, "metric", "f", id="its name"),
         pytest.param({"seed": 5}, "sampler_seed", 5, id="the sampler draws by the study's seed"),
         pytest.param({"seed": 5, "sampler": {"kind": "tpe", "seed": 0}}, "sampler_seed", 0, id="or by its own, also 0"),
     ],
@@ -94,6 +102,11 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
             "direction: it is not known whether a larger 'reward' is better; say "
             'direction="maximize" or direction="minimize" (--set direction=maximize)',
             id="a metric whose direction is not known",
+        ),
+        pytest.param(
+            {"metric": SimpleNamespace(name="val_f1", direction="max"), "direction": "minimize"},
+            "direction: 'minimize' is not what the metric says, 'max'; say it once",
+            id="an Objective and another direction",
         ),
         pytest.param(
             {"direction": "up"}, "direction: must be 'minimize' or 'maximize', got 'up'", id="an unknown direction"
