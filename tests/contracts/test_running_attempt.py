@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -119,6 +120,33 @@ def test_running_out_of_memory_twice_is_infeasible(storage: LedgerStorage) -> No
     assert first.settle(Outcome(Reason.OOM)).reason is Reason.OOM
     second = _run(storage, study, NewAttempt(0, 1, params_of=first.claim.trial_id))
     assert second.settle(Outcome(Reason.OOM)).reason is Reason.INFEASIBLE
+    trials = optuna.load_study(study_name=study.name, storage=storage.optuna_storage()).trials
+    assert [trial.constraints for trial in trials] == [{}, {"memory": 1.0}], "Optuna's samplers read it"
+
+
+def test_tpe_avoids_what_was_infeasible(sqlite_url: str) -> None:
+    """Most of a history ran out of memory after some epochs, beside a few trials that were complete or pruned early.
+
+    TPE takes pruned trials that came far for good ones; it draws from that corner less once they are infeasible.
+    """
+    drawn = {}
+    with closing(open_storage(sqlite_url)) as storage:
+        storage.create_tables()
+        for reason in (Reason.PRUNED, Reason.INFEASIBLE):
+            study = _study(storage, name=str(reason), sampler={"kind": "tpe", "startup_trials": 5}, trials=100)
+            for number in range(40):
+                large = number >= 10
+                x = 0.5 + (number - 10) / 60 if large else number / 20
+                attempt = _run(storage, study, NewAttempt(number, 0, params={"x": x}))
+                attempt.suggest("x", FloatDistribution(0, 1))
+                attempt.report(5 if large else 1, 5 if large else 1, 0.5)
+                ending = Outcome(reason) if large else Outcome(Reason.FINISHED if number < 2 else Reason.PRUNED, 0.5)
+                attempt.settle(ending)
+            fresh = [_run(storage, study, NewAttempt(number, 0)) for number in range(40, 70)]
+            xs = [attempt.suggest("x", FloatDistribution(0, 1)) for attempt in fresh]
+            drawn[reason] = sum(x >= 0.5 for x in xs)
+    print(drawn)
+    assert drawn[Reason.INFEASIBLE] < drawn[Reason.PRUNED] / 2
 
 
 def test_a_trial_that_was_lost_takes_nothing_any_more(storage: LedgerStorage) -> None:

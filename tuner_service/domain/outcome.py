@@ -123,3 +123,11 @@ class Outcome:
     def state(self) -> State:
         """The final state of the row."""
         return RULES[self.reason].state
+
+    @property
+    def constraints(self) -> Mapping[str, float]:
+        """What it says to the samplers of what is possible at all: violated above zero, as ``Trial.set_constraint``.
+
+        Trials without one count as feasible, so only this one needs to be told.
+        """
+        return {"memory": 1.0} if self.reason is Reason.INFEASIBLE else {}

@@ -24,6 +24,7 @@ FORCED = "tuner:forced"
 CLAIM = "tuner:claim"
 OUTCOME = "tuner:outcome"
 FIXED_PARAMS = "fixed_params"  # as Optuna's enqueue_trial has it
+CONSTRAINTS = "constraints"  # prefix, as Optuna's set_constraint has it
 
 
 def waiting_trial(study_id: int, new: NewAttempt, params: Mapping[str, Param]) -> FrozenTrial:

@@ -169,6 +169,8 @@ class RedisLedgerStorage(RedisStudies):
         try:
             for key, attribute in {"reason": str(outcome.reason), **outcome.attributes}.items():
                 storage.set_trial_user_attr(trial_id, key, attribute)
+            for name, amount in outcome.constraints.items():
+                storage.set_trial_system_attr(trial_id, f"{rows.CONSTRAINTS}:{name}", amount)
             storage.set_trial_system_attr(trial_id, rows.OUTCOME, rows.outcome_attribute(outcome, self.now()))
             values = None if value is None else [value]
             storage.set_trial_state_values(trial_id, TrialState[outcome.state], values)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, and_, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, Table, Update, and_, delete, func, select, update
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.ending import may_start
@@ -23,6 +23,8 @@ from tuner_service.storage.sql.engine import clock, insert, naive_utc, new_key
 
 #: Where Optuna's ``enqueue_trial`` keeps the parameters of a trial that are not to be sampled.
 FIXED_PARAMS = "fixed_params"
+#: Prefix of where it keeps the constraints of a trial (``optuna/study/_constrained_optimization.py``).
+CONSTRAINTS = "constraints"
 
 _ours, _theirs = t.tuner_attempts, t.trials
 
@@ -273,11 +275,14 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
             "checkpoint": outcome.checkpoint,
         }
     connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(**changes))
-    attributes = {"reason": outcome.reason, **outcome.attributes}
+    _set_attributes(connection, t.trial_user_attributes, trial_id, {"reason": outcome.reason, **outcome.attributes})
+    constraints = {f"{CONSTRAINTS}:{name}": value for name, value in outcome.constraints.items()}
+    _set_attributes(connection, t.trial_system_attributes, trial_id, constraints)
+
+
+def _set_attributes(connection: Connection, table: Table, trial_id: int, attributes: Mapping[str, object]) -> None:
     for key, attribute in attributes.items():
-        new = insert(connection, t.trial_user_attributes).values(
-            trial_id=trial_id, key=key, value_json=json.dumps(attribute)
-        )
+        new = insert(connection, table).values(trial_id=trial_id, key=key, value_json=json.dumps(attribute))
         connection.execute(
             new.on_conflict_do_update(index_elements=["trial_id", "key"], set_={"value_json": new.excluded.value_json})
         )
