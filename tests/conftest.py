@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from s3fs import S3FileSystem
 
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import PostgresServer, RedisServer, S3Server
 
 # Before anything is imported or started: no setting of whoever runs the tests reaches them or their children.
-for _name in [name for name in os.environ if name.startswith(("TUNER_", "PG"))]:
+for _name in [name for name in os.environ if name.startswith(("TUNER_", "PG", "AWS_", "FSSPEC_"))]:
     del os.environ[_name]
+# Where there are no credentials, botocore would ask a server that only Amazon's machines have.
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 # A run that is terminated stops its servers, as one that is interrupted does.
@@ -40,6 +43,22 @@ def redis_server() -> Iterator[RedisServer]:
     """Provide the Redis server that tests share."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Provide the S3 server that tests share."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Provide the URL of an empty bucket, which the environment of this process and its children leads to."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield s3_server.make_bucket(f"bucket-{next(_numbers)}")
+    S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers for the tests, run from the binaries that pip packages bring."""
+"""Real PostgreSQL, Redis and S3 servers for the tests, which pip packages bring."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from abc import ABC, abstractmethod
 from contextlib import closing
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from typing import ClassVar, Literal, Self
 
 import psycopg2
 import redis
+from moto.server import ThreadedMotoServer
 from psycopg2 import sql
 
 StopMode = Literal["fast", "immediate"]
@@ -191,6 +193,37 @@ class RedisServer(Server):
                 return bool(client.ping())
         except redis.ConnectionError:
             return False
+
+
+class S3Server:
+    """An S3 in a thread of this process, on a TCP port of 127.0.0.1, which every key pair may use."""
+
+    def __init__(self) -> None:
+        self._server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which clients find it."""
+        host, port = self._server.get_host_and_port()
+        return {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def make_bucket(self, name: str) -> str:
+        """Make an empty bucket, and return its URL."""
+        endpoint = self.environment["AWS_ENDPOINT_URL"]
+        with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")):  # noqa: S310
+            return f"s3://{name}"
 
 
 def free_port() -> int:

@@ -241,7 +241,13 @@ class Pool:
 
 @contextmanager
 def pool(
-    folder: Path, server: PostgresServer, study: str, *settings: str, beat_s: float = 0.5, lease_s: float = 3.0
+    folder: Path,
+    server: PostgresServer,
+    study: str,
+    *settings: str,
+    beat_s: float = 0.5,
+    lease_s: float = 3.0,
+    artifacts: str = "tuner-artifacts",
 ) -> Iterator[Pool]:
     """Provide a study of ``tests/faults/studies`` without workers, and leave no process behind."""
     (folder / "studies" / "history").mkdir(parents=True)
@@ -251,7 +257,8 @@ def pool(
     tuner = Tuner(folder, server.url(database))
     made = Pool(tuner, server, database, study, beat_s, lease_s)
     try:
-        tuner("create", f"studies/{study}.py", *(word for one in settings for word in ("--set", one)))
+        where = ("--artifacts", artifacts)
+        tuner("create", f"studies/{study}.py", *where, *(word for one in settings for word in ("--set", one)))
         made.query(_AUDIT)
         yield made
     finally:

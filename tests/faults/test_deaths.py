@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import time
@@ -14,6 +13,7 @@ import pytest
 from tests.e2e.tuner import until
 from tests.faults.pool import Pool, check_rows, pool
 from tests.servers import PostgresServer
+from tuner_service.storage.artifacts import Artifacts, trial_folder
 
 SEED = 11
 
@@ -24,19 +24,20 @@ def _curve(workers: Pool, configuration: int) -> dict[str, Any]:
         "SELECT number FROM tuner_attempts JOIN trials USING (trial_id) "
         f"WHERE configuration = {configuration} AND state::text = 'COMPLETE'"
     )
-    path = workers.tuner.folder / "tuner-artifacts" / "digits" / "trials" / f"{number:05d}" / "curve.json"
-    curve: dict[str, Any] = json.loads(path.read_text())
+    ((artifacts,),) = workers.query("SELECT artifacts FROM tuner_studies")
+    curve: dict[str, Any] = Artifacts(artifacts, "digits").read_json(f"{trial_folder(number)}/curve.json")
     return curve
 
 
-def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: PostgresServer) -> None:
+def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: PostgresServer, s3_url: str) -> None:
     """Killed in epoch 6 of 10 or told to stop, a trial goes on elsewhere, to the very curve of one never interrupted.
 
-    A plain worker has no checkpoints: it begins anew, with other initial weights; told to stop it ends without a word.
+    Its checkpoints lie in S3. A plain worker has no checkpoints: it begins anew, with other initial weights; told to
+    stop it ends without a word.
     """
     with (
         pool(tmp_path / "reference", postgres_server, "digits", "trials=2") as reference,
-        pool(tmp_path / "attacked", postgres_server, "digits", "trials=2") as workers,
+        pool(tmp_path / "attacked", postgres_server, "digits", "trials=2", artifacts=s3_url) as workers,
     ):
         killed, stopped = workers.start(2)
         until("both train", lambda: len(workers.running_rows()) == 2)
@@ -73,8 +74,9 @@ def test_last_running_trial_is_not_forgotten(tmp_path: Path, postgres_server: Po
     With ``study.optimize`` the trial stays RUNNING for ever: nobody looks after it unless somebody begins another.
     """
     with pool(tmp_path, postgres_server, "fast", "trials=1") as workers:
-        (killed,) = workers.start(1, environment={"EPOCH_S": "0.5"})
-        until("it trains", workers.history)
+        # Its epochs take longer than the other one needs to start, on any machine.
+        (killed,) = workers.start(1, environment={"EPOCH_S": "60"})
+        until("it trains", lambda: workers.trial_of(killed))
         workers.start(1)
         until("another one idles", lambda: workers.query("SELECT 1 FROM tuner_workers WHERE worker_id = 'w1'"))
         killed.kill()

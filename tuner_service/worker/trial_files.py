@@ -32,12 +32,8 @@ class TrialFiles:
 
     def fetch_checkpoints(self, predecessors: Sequence[Attempt]) -> list[str]:
         """Copy the newest checkpoints of earlier attempts here, and return their names, the newest first."""
-        found = [
-            (name, trial_folder(one.number))
-            for one in predecessors
-            for name in self._artifacts.names(trial_folder(one.number))
-            if name.startswith(CHECKPOINT_PREFIX)
-        ]
+        folders = [trial_folder(one.number) for one in predecessors]
+        found = [(name, folder) for folder in folders for name in self._checkpoints(folder)]
         fetched = []
         for name, folder in sorted(found, reverse=True)[:_MOST_CHECKPOINTS]:
             try:
@@ -71,9 +67,15 @@ class TrialFiles:
     def forget_checkpoints(self, predecessors: Sequence[Attempt]) -> None:
         """Remove the checkpoints of a configuration that is settled."""
         for folder in (self._folder, *(trial_folder(one.number) for one in predecessors)):
-            for name in self._artifacts.names(folder):
-                if name.startswith(CHECKPOINT_PREFIX):
-                    self._remove(name, folder)
+            for name in self._checkpoints(folder):
+                self._remove(name, folder)
+
+    def _checkpoints(self, folder: str) -> list[str]:
+        try:
+            return [name for name in self._artifacts.names(folder) if name.startswith(CHECKPOINT_PREFIX)]
+        except ArtifactError as error:
+            _log.warning("%s", error)
+            return []
 
     def _put(self, name: str) -> bool:
         try:

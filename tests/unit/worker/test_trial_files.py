@@ -90,10 +90,9 @@ class TestCheckpoints:
     ) -> None:
         """A torn store costs epochs, no trial."""
         artifacts.put_text("whole", f"{_FIRST}/{checkpoint_file(3)}")
-        folder = artifacts.local_folder
-        assert folder is not None
-        (folder / _SECOND).mkdir()
-        (folder / _SECOND / checkpoint_file(8)).symlink_to("nowhere")
+        folder = Path(artifacts.url) / "digits" / _SECOND
+        folder.mkdir()
+        (folder / checkpoint_file(8)).symlink_to("nowhere")
         assert files.fetch_checkpoints(_EARLIER) == [checkpoint_file(3)]
 
     def test_those_of_a_settled_configuration_are_forgotten(
