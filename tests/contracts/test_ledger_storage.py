@@ -27,6 +27,7 @@ from tests.records import CODE, make_new_study
 from tests.servers import PostgresServer, free_port
 from tuner_service.bootstrap import open_storage
 from tuner_service.domain.attempt import Attempt, NewAttempt
+from tuner_service.domain.limits import Limits
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
@@ -385,6 +386,13 @@ class TestStudies:
         code = CodeRecord("digits.py", "fedcba", (CODE.digest,))
         storage.accept_code(study.study_id, code)
         assert storage.study(study.name) == replace(study, code=code)
+
+    def test_a_specification_can_be_revised(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """The record of it is replaced, and nothing else; the budget is a record of its own."""
+        storage.extend_study(study.study_id, 9)
+        spec = study.spec.model_copy(update={"limits": Limits(trial_s=60.0)})
+        storage.revise_study(study.study_id, spec)
+        assert storage.study(study.name) == replace(study, spec=spec, budget=9)
 
     @pytest.mark.parametrize(
         ("budget", "expected"),

@@ -41,6 +41,11 @@ def test_study_goes_on_as_far_as_it_is_the_same(module_tuner: Tuner, study: Path
     assert "received tpe" in refused
     assert "cannot shrink to 5" in tuner("create", "studies/bowl.py", "--set", "trials=5", code=2).err
 
+    # How long a trial may take is no part of what it means.
+    assert "limits.trial_s None -> 0.001" in tuner("create", "studies/bowl.py", "--set", "limits.trial_s=0.001").out
+    assert tuner("status", "bowl", "--json").json("study")["state"] == "finished"
+    assert "limits.trial_s 0.001 -> None" in tuner("create", "studies/bowl.py").out
+
     # Other code.
     study.write_text(source.replace("x**2 + y**2", "x**2 + 2 * y**2"))
     before = tuner("export", "bowl").out

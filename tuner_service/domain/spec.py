@@ -181,7 +181,9 @@ def _short(value: object) -> str:
 
 
 #: Fields that may differ between the recorded specification and a later one: they do not change what a trial means.
-_FREE = {"trials", "stop"}
+#: ``max_attempts`` is none of them: with another one, configurations that are settled would not be, or those that are
+#: tried again would be settled before.
+_FREE = {"trials", "stop", "limits", "max_repeated_errors"}
 
 
 def differences(recorded: StudySpec, received: StudySpec) -> list[str]:

@@ -135,6 +135,8 @@ class Slot:
         return self.stopping.is_set() or self.lease.control is Control.CANCEL or self.lease.is_lost(attempt)
 
     def _claim_row(self) -> Claim | None:
+        # Its limits may be others by now.
+        self.study = self.storage.study(self.study.name)
         return self.storage.claim(
             self.study.study_id, self.settings.worker_id, lease_s=self.settings.lease_s, code=self.code
         )

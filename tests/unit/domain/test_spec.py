@@ -10,7 +10,7 @@ import pytest
 from tests.records import make_spec
 from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
 from tuner_service.domain.sampler import Random, Tpe
-from tuner_service.domain.spec import differences, parse_spec, to_json
+from tuner_service.domain.spec import differences, parse_spec, revised, to_json, what_changed
 from tuner_service.errors import SpecError
 
 
@@ -192,6 +192,8 @@ def test_a_specification_survives_the_storage() -> None:
     [
         pytest.param({}, [], id="the same"),
         pytest.param({"trials": 400}, [], id="a larger budget is an extension, not a disagreement"),
+        pytest.param({"limits": {"trial_s": 60}, "max_repeated_errors": 9}, [], id="how long it may take"),
+        pytest.param({"max_attempts": 3}, ["max_attempts: recorded 2, received 3"], id="what counts as failed"),
         pytest.param({"max_epochs": 27}, ["max_epochs: recorded 9, received 27"], id="a number"),
         pytest.param(
             {"sampler": "random"},
@@ -211,3 +213,13 @@ def test_a_specification_survives_the_storage() -> None:
 def test_a_difference_is_shown(fields: dict[str, Any], lines: list[str]) -> None:
     """Each field that changes what a trial means has a line with both values."""
     assert differences(make_spec(), make_spec(**fields)) == lines
+
+
+def test_a_specification_is_revised_by_what_may_change() -> None:
+    """The rest, and the budget, stay as they are recorded; each field that is another is told."""
+    recorded = make_spec(limits={"stalled_s": 30})
+    received = make_spec(limits={"stalled_s": 30, "trial_s": 60}, max_repeated_errors=9, trials=100, seed=3)
+    new = revised(recorded, received)
+    assert new == make_spec(limits={"stalled_s": 30, "trial_s": 60}, max_repeated_errors=9)
+    assert what_changed(recorded, new) == ["limits.trial_s None -> 60.0", "max_repeated_errors 5 -> 9"]
+    assert what_changed(recorded, recorded) == []
