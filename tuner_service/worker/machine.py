@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Mapping
@@ -32,7 +33,9 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [one.strip() for one in visible.split(",") if one.strip() and one.strip() != NO_GPU]
+        # CUDA ignores what follows the first one that is none.
+        named = (one.strip() for one in visible.split(","))
+        return list(itertools.takewhile(lambda one: one and not one.startswith("-"), named))
     return [str(index) for index in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 

@@ -58,6 +58,8 @@ def test_the_lowest_limit_holds(
         pytest.param(" 3 ,GPU-5ca1ab1e", ["3", "GPU-5ca1ab1e"], id="by number and by name"),
         pytest.param("", [], id="none"),
         pytest.param(NO_GPU, [], id="none, said otherwise"),
+        pytest.param("0,-1,1", ["0"], id="CUDA ignores what follows"),
+        pytest.param("1,,0", ["1"], id="an empty one too"),
     ],
 )
 def test_the_environment_says_which_gpus_may_be_used(visible: str, expected: list[str]) -> None:
