@@ -95,8 +95,8 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Take note of an epoch. It is counted here, from 1, since a study's own ``fit`` may call Keras' twice."""
-        task, logs = self._task, numbers(logs or {})
-        value = metric_of(logs, task.metric)
+        task = self._task
+        value, logs = metric_of(logs or {}, task.metric), numbers(logs or {})
         self.epochs += 1
         self.last = value
         for name, one in logs.items():
@@ -151,14 +151,20 @@ def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 
-def metric_of(logs: Mapping[str, float], metric: str) -> float:
-    """Return a metric of an epoch, or raise ``StudyFileError`` with those that there are."""
+def metric_of(logs: Mapping[str, Any], metric: str) -> float:
+    """Return a metric of an epoch, or raise ``StudyFileError``: it is not there, or is more than one number."""
     if metric not in logs:
         raise StudyFileError(
             f"Keras reported no metric {metric!r}, only {', '.join(sorted(logs)) or 'none at all'}. "
             "Add it to model.compile(metrics=[...]), or change `metric` in the specification"
         )
-    return logs[metric]
+    if np.ndim(logs[metric]):
+        raise StudyFileError(
+            f"the metric {metric!r} is an array of {np.size(logs[metric])} numbers, one for each class maybe, and a "
+            "trial is judged by one. Have the metric average them, such as with "
+            "keras.metrics.F1Score(average='macro'), or change `metric` in the specification"
+        )
+    return float(logs[metric])
 
 
 def build(study: StudyFile, trial: optuna.trial.BaseTrial) -> keras.Model:
@@ -305,13 +311,8 @@ def _score(returned: object, watch: EpochWatch, task: Assignment) -> float:
 def _score_of(returned: object, task: Assignment) -> float:
     match returned:
         case keras.callbacks.History(history=history):
-            series = {
-                name: [float(one) for one in values]
-                for name, values in history.items()
-                if values and not np.ndim(values[0])
-            }
-            metric_of({name: values[-1] for name, values in series.items()}, task.metric)
-            finite = [value for value in series[task.metric] if math.isfinite(value)]
+            metric_of({name: values[-1] for name, values in history.items() if values}, task.metric)
+            finite = [float(value) for value in history[task.metric] if math.isfinite(value)]
             if not finite:
                 raise DivergedError(f"{task.metric} was never a finite number")
             return max(finite) if task.direction == "maximize" else min(finite)
