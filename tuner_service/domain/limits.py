@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner_service.domain.numbers import PositiveFloat
 
 #: A trial is stuck once an epoch takes this many times the median of those before it.
 _STALLED_EPOCHS = 5
@@ -16,7 +18,7 @@ class Limits(BaseModel):
     #: an attempt is stuck if no epoch ends for so long and for five times the median epoch; before its first epoch has
     #: ended, if it does not even use the processor for so long
     stalled_s: PositiveFloat = 600.0
-    checkpoint_s: float = Field(10.0, ge=0)  #: time from one checkpoint to the next; 0: one each epoch
+    checkpoint_s: float = Field(10.0, ge=0, strict=True)  #: time from one checkpoint to the next; 0: one each epoch
 
     def stalled_after(self, median_epoch_s: float) -> float:
         """Return how long an attempt may be silent, from the median time of its epochs so far.

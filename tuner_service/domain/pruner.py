@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
 
 from tuner_service.domain.direction import Direction, best_of
+from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
 from tuner_service.domain.seeds import hash_seed
 
 
@@ -100,7 +101,7 @@ class _Halving(_Pruner):
     """What the two pruners share that stop all but the best at each rung."""
 
     min_epochs: PositiveInt = 1  #: epochs of the lowest rung; no trial is judged earlier
-    reduction_factor: int = Field(default=3, ge=2)  #: one in this many goes on from a rung
+    reduction_factor: int = Field(default=3, ge=2, strict=True)  #: one in this many goes on from a rung
 
     def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:
         """Return the epochs after which a trial of this bracket is judged: it leaves out the lowest rungs."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner_service.domain.numbers import NonNegativeInt
 
 
 class Random(BaseModel):
@@ -22,7 +24,9 @@ class Tpe(BaseModel):
     kind: Literal["tpe"] = "tpe"
     seed: NonNegativeInt | None = None  #: seed of the draws; without one the study's own seed is used
     startup_trials: NonNegativeInt = 10  #: random configurations before the first model-based one
-    candidates: int = Field(default=24, ge=1)  #: draws among which each model-based configuration is the best
+    candidates: int = Field(
+        default=24, ge=1, strict=True
+    )  #: draws among which each model-based configuration is the best
     #: parameters are modelled together; ``None`` leaves it to Optuna (together for a single objective)
     multivariate: bool | None = None
     constant_liar: bool = True  #: running trials count as poor ones, so that parallel workers spread out

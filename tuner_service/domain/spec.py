@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tuner_service.domain.direction import Direction, known_direction
 from tuner_service.domain.limits import Limits
+from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
 from tuner_service.domain.pruner import (
     Hyperband,
     Median,
@@ -135,6 +136,12 @@ def parse_spec(fields: Mapping[str, object]) -> StudySpec:
 def explain(error: ValidationError) -> str:
     """Return what is wrong with a specification: a line for each field, with the value received and what to do."""
     return "; ".join(_explain_one(dict(one)) for one in error.errors())
+
+
+def is_of_specification(error: ValidationError) -> bool:
+    """Return whether an error is about a part of a specification, not about a model of the user's own."""
+    kinds = (kind.__name__ for kinds in _KINDS.values() for kind in kinds.values())
+    return error.title in {StudySpec.__name__, Limits.__name__, *kinds}
 
 
 def _explain_one(one: Mapping[str, Any]) -> str:

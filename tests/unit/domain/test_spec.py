@@ -79,12 +79,12 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         pytest.param({"max_epochs": -1}, "max_epochs: must be greater than 0, got -1", id="negative epochs"),
         pytest.param(
             {"trials": "many"},
-            "trials: must be a valid integer, unable to parse string as an integer, got 'many'",
+            "trials: must be a valid integer, got 'many'",
             id="a word for a number",
         ),
         pytest.param(
             {"trials": "x" * 200},
-            f"trials: must be a valid integer, unable to parse string as an integer, got '{'x' * 76}...",
+            f"trials: must be a valid integer, got '{'x' * 76}...",
             id="a long value is shortened",
         ),
         pytest.param(
@@ -162,6 +162,11 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
             {"pruner": {"kind": "hyperband", "reduction_factor": 1}},
             "pruner.reduction_factor: must be greater than or equal to 2, got 1",
             id="a value of a pruner's field",
+        ),
+        pytest.param({"trials": True}, "trials: must be a valid integer, got True", id="true is not one"),
+        pytest.param({"trials": "4"}, "trials: must be a valid integer, got '4'", id="text is no number"),
+        pytest.param(
+            {"limits": {"stalled_s": True}}, "limits.stalled_s: must be a valid number, got True", id="nor is it 1.0"
         ),
     ],
 )
