@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner_service.domain.code import code_digest
-from tuner_service.domain.spec import StudySpec, explain
+from tuner_service.domain.spec import StudySpec, explain, is_of_specification
 from tuner_service.errors import StudyFileError, TunerServiceError
 from tuner_service.training.hypermodel import of_trial
 from tuner_service.training.param_dictionary import ParamDictionary, with_dictionary
@@ -68,12 +68,17 @@ def load(path: Path) -> StudyFile:
     try:
         module_spec.loader.exec_module(module)
     except ValidationError as error:
-        raise StudyFileError.with_details(f"{path.name}: {explain(error)}", user_traceback(error, path)) from None
+        if not is_of_specification(error):
+            raise _does_not_import(path, error) from None
+        # The message says all; the traceback would show pydantic.
+        raise StudyFileError(f"{path.name}: {explain(error)}") from None
     except (Exception, SystemExit) as error:
-        raise StudyFileError.with_details(
-            f"{path.name} does not import: {last_line(error)}", user_traceback(error, path)
-        ) from None
+        raise _does_not_import(path, error) from None
     return _checked(path, module)
+
+
+def _does_not_import(path: Path, error: BaseException) -> StudyFileError:
+    return StudyFileError.with_details(f"{path.name} does not import: {last_line(error)}", user_traceback(error, path))
 
 
 def _checked(path: Path, module: ModuleType) -> StudyFile:
