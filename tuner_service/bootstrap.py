@@ -43,7 +43,7 @@ def scrub(argv: Sequence[str]) -> None:
     password = os.environ.get(_LIBPQ_PASSWORD)
     option, rest = _take_storage(list(argv), even_without_secret=password is not None)
     url = option or os.environ.get(STORAGE_VARIABLE, "")
-    if password is None and not _SECRET.search(url):
+    if option is None and password is None and not _SECRET.search(url):
         return
     environment = {key: value for key, value in os.environ.items() if key not in (STORAGE_VARIABLE, _LIBPQ_PASSWORD)}
     environment[STORAGE_PIPE] = str(hand_over(_with_password(url, password)))
@@ -141,14 +141,21 @@ def artifacts_url(option: str | None = None) -> str | None:
 
 
 def _take_storage(argv: list[str], *, even_without_secret: bool) -> tuple[str | None, list[str]]:
-    """Return the value of ``--storage`` and the arguments without it, if it holds a secret or in any case."""
-    for index, argument in enumerate(argv):
+    """Return the value of ``--storage`` and the arguments without it, if one holds a secret or in any case.
+
+    Said more than once, the last one holds, as for any option.
+    """
+    found, rest = [], []
+    words = iter(argv)
+    for argument in words:
         name, separator, value = argument.partition("=")
-        if name != "--storage" or not (separator or index + 1 < len(argv)):
-            continue
-        taken, rest = (value, argv[index + 1 :]) if separator else (argv[index + 1], argv[index + 2 :])
-        if even_without_secret or _SECRET.search(taken):
-            return taken, argv[:index] + rest
+        given = (value if separator else next(words, None)) if name == "--storage" else None
+        if given is None:
+            rest.append(argument)
+        else:
+            found.append(given)
+    if found and (even_without_secret or any(_SECRET.search(one) for one in found)):
+        return found[-1], rest
     return None, argv
 
 
