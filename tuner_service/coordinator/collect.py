@@ -1,4 +1,4 @@
-"""Collecting what nobody needs any more: models that were beaten, checkpoints of trials that are settled."""
+"""Collecting what nobody needs any more: models that were beaten, checkpoints of trials that are settled, drafts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Collected:
 
     models: int
     checkpoints: int
+    drafts: int = 0  #: files that were never written to their end
 
 
 def collect(storage: LedgerStorage, name: str) -> Collected:
-    """Remove the models of all trials but the best, and the checkpoints that no trial can go on from.
+    """Remove the models of all trials but the best, the checkpoints that no trial can go on from, and drafts.
 
     Curves and logs stay. It may run while workers train: a trial that is running keeps what it has.
     """
@@ -32,10 +33,14 @@ def collect(storage: LedgerStorage, name: str) -> Collected:
         for configuration, mine in by_configuration(attempts).items()
         if settled_by(mine, study.spec.max_attempts) is not None
     }
-    models = checkpoints = 0
+    models = checkpoints = drafts = 0
     for one in attempts:
         if not one.state.final:
             continue
+        for file in artifacts.drafts(trial_folder(one.number)):
+            # Its writer has died, or lost the trial.
+            artifacts.remove(f"{trial_folder(one.number)}/{file}")
+            drafts += 1
         for file in artifacts.names(trial_folder(one.number)):
             beaten = file in (MODEL_FILE, EVALUATION_FILE) and one != best
             over = file.startswith(CHECKPOINT_PREFIX) and one.configuration in settled
@@ -43,4 +48,4 @@ def collect(storage: LedgerStorage, name: str) -> Collected:
                 artifacts.remove(f"{trial_folder(one.number)}/{file}")
                 models += file == MODEL_FILE
                 checkpoints += over
-    return Collected(models, checkpoints)
+    return Collected(models, checkpoints, drafts)
