@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +129,16 @@ class TestRetry:
             )
         assert storage.attempts(study.study_id) == before
 
+    def test_a_paused_study_stays_paused(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """The retry waits; once the study goes on it is claimed first."""
+        failed = _end(storage, study, Reason.ERROR)
+        pause(storage, study.name)
+        assert retry(storage, study.name) == [failed.number]
+        assert storage.study(study.name).control is Control.PAUSE
+        assert storage.claim(study.study_id, "w1", lease_s=60.0, code="c0de") is None
+        resume(storage, study.name)
+        assert _run(storage, study).claim.attempt == 1
+
     def test_where_nothing_failed_nothing_happens(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """The study stays as it is, also if it is paused."""
         _end(storage, study, Reason.FINISHED, 0.5)
@@ -172,6 +182,24 @@ class TestEnqueue:
         with pytest.raises(SpecError, match="kind='elu' is not in Categorical"):
             enqueue(storage, study.name, {"units": 3, "kind": "elu"})
         assert storage.attempts(study.study_id) == before
+
+    @pytest.mark.parametrize("end", [stop, cancel])
+    def test_a_study_that_was_stopped_is_resumed_first(
+        self, storage: LedgerStorage, study: StudyRecord, end: Callable[[LedgerStorage, str], StudyRecord]
+    ) -> None:
+        """Also while its running trials finish; the error says how."""
+        running = _run(storage, study)
+        for _ in range(2):
+            end(storage, study.name)
+            with pytest.raises(NotInStudyError, match="`tuner resume digits`"):
+                enqueue(storage, study.name, {"units": 77})
+            if running is not None:
+                running.settle(Outcome(Reason.FINISHED, 0.5))
+                running = None
+                reconcile(storage, study.name)
+        assert storage.study(study.name).ending is Ending.STOPPED
+        resume(storage, study.name)
+        enqueue(storage, study.name, {"units": 77})
 
     def test_a_used_up_budget_is_extended_first(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """Rows that wait for the sampler make room first; those with a point of their own stay. The error says how."""
@@ -264,6 +292,16 @@ class TestCollect:
         for row in (beaten, best, interrupted):
             assert {CURVE_FILE, LOG_FILE} <= set(self._artifacts(study).names(trial_folder(row.number)))
         assert collect(storage, study.name) == Collected(models=0, checkpoints=0)
+
+    def test_what_was_never_whole_goes(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """But not what a running trial is writing now."""
+        ended = _end(storage, study, Reason.INTERRUPTED)
+        running = _run(storage, study).claim
+        for number in (ended.number, running.number):
+            self._leave(study, number, f"{MODEL_FILE}.0123.draft")
+        assert collect(storage, study.name) == Collected(models=0, checkpoints=0, drafts=1)
+        assert self._artifacts(study).drafts(trial_folder(ended.number)) == []
+        assert self._artifacts(study).drafts(trial_folder(running.number)) == [f"{MODEL_FILE}.0123.draft"]
 
     def test_a_study_that_was_stopped_keeps_its_checkpoints(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """Whoever resumes it wants them."""

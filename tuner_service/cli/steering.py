@@ -14,6 +14,7 @@ from tuner_service.coordinator.collect import collect
 from tuner_service.coordinator.studies import extend as extend_study
 from tuner_service.domain.outcome import State
 from tuner_service.domain.override import parse_assignments, parse_point
+from tuner_service.domain.study import Control
 from tuner_service.errors import SpecError
 
 
@@ -52,8 +53,11 @@ def retry(
     """Try configurations again that have failed for good."""
     if bool(numbers) == failed:
         raise SpecError(f"say which trials to try again: tuner retry {study} N ..., or tuner retry {study} --failed")
-    again = control.retry(o.connect(storage), study, None if failed else numbers)
-    print_note(f"{len(again)} trials of {study} are tried again" if again else f"no trial of {study} has failed")
+    ledger = o.connect(storage)
+    again = control.retry(ledger, study, None if failed else numbers)
+    paused = ledger.study(study).control is Control.PAUSE
+    later = f" once it goes on: tuner resume {study}" if paused else ""
+    print_note(f"{len(again)} trials of {study} are tried again{later}" if again else f"no trial of {study} has failed")
 
 
 def enqueue(
@@ -99,9 +103,10 @@ def delete(
 
 
 def gc(study: o.Study, storage: o.Storage = None) -> None:
-    """Remove what nobody needs: models that were beaten, checkpoints of trials that are settled."""
+    """Remove what nobody needs: models that were beaten, checkpoints of trials that are settled, drafts."""
     removed = collect(o.connect(storage), study)
-    print_note(f"{study}: {count(removed.models, 'model')} and {count(removed.checkpoints, 'checkpoint')} removed")
+    found = (count(removed.models, "model"), count(removed.checkpoints, "checkpoint"), count(removed.drafts, "draft"))
+    print_note(f"{study}: {', '.join(found)} removed")
 
 
 def doctor(storage: o.Storage = None, json: o.Json = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, settled_by
 from tuner_service.domain.ending import reached
 from tuner_service.domain.outcome import State
-from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.domain.study import Control, Ending, StudyRecord
 from tuner_service.errors import NotInStudyError, StoppedByRuleError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import check_point
@@ -74,8 +74,8 @@ def retry(storage: LedgerStorage, name: str, numbers: Collection[int] | None = N
         for one in wanted
     ]
     storage.insert_attempts(study.study_id, new)
-    if new:
-        # One that had ended goes on.
+    if new and (study.control is not Control.PAUSE or study.ending is not None):
+        # One that had ended goes on; one that is paused stays so.
         storage.set_control(study.study_id, Control.RUN)
     return [failed[one].number for one in wanted]
 
@@ -85,12 +85,19 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
 
     Raises:
         SpecError: If the study has no such parameter, or the value is outside its range.
-        NotInStudyError: If the budget is used up.
+        NotInStudyError: If the budget is used up, or the study has ended before.
     """
     study = storage.study(name)
     check_point(study.space, params)
     attempts = storage.attempts(study.study_id)
     taken = {one.configuration for one in attempts}
+    # One whose budget is used up is told so below.
+    ended = study.ending is not None and (study.ending is not Ending.FINISHED or len(taken) < study.budget)
+    if ended or study.control in (Control.STOP, Control.CANCEL):
+        raise NotInStudyError(
+            f"{name!r} has ended, or is about to, so that nothing is tried there any more; let it go on first: "
+            f"`tuner resume {name}`"
+        )
     new = [NewAttempt(one, 0, params=params, forced=True) for one in range(study.budget) if one not in taken][:1]
     for one in attempts:
         # A row that waits for the sampler makes room; one with a point of its own stays.
