@@ -55,6 +55,24 @@ def test_own_fit_says_how_it_went_in_three_ways(tuner: Tuner) -> None:
     assert "test" in tuner("export", "own-fit", "--model", "model").out
 
 
+def test_class_of_keras_tuner_runs_unchanged(tuner: Tuner) -> None:
+    """Two workers train a `HyperModel` with a `fit` of its own; its callbacks prune, its values are shown."""
+    tuner.add_study("kerastuner")
+    assert "6 of 6 settled" in tuner("run", "studies/kerastuner.py", "--workers", "2").out
+    assert settled(tuner.attempts()) == list(range(6))
+    trials = tuner("trials", "kerastuner", "--json").json("trials")
+    for one in trials:
+        names = {"layers", "units_0@layers:1,2", "activation", "learning_rate", "batch_size"}
+        assert one["params"].keys() == names | ({"units_1@layers:2"} if one["params"]["layers"] == 2 else set())
+        assert one["params"]["units_0@layers:1,2"] in (8, 16, 32)
+        assert (one["state"], one["epochs"]) in (("COMPLETE", 4), ("PRUNED", 1), ("PRUNED", 2))
+        assert "not_pruned" not in one["attributes"]
+    complete = [one["value"] for one in trials if one["state"] == "COMPLETE"]
+    assert tuner("best", "kerastuner", "--json").json("best")["value"] == max(complete)
+    # Importing KerasTuner starts no threads that a fork would lose.
+    assert "slowly" not in (tuner.folder / "kerastuner.workers.log").read_text()
+
+
 def test_data_of_tensorflow_is_made_in_each_trial(tuner: Tuner) -> None:
     """Where `load_data` starts TensorFlow, trials are not forked from a process whose threads they would lack."""
     tuner.add_study("tensors")

@@ -170,8 +170,8 @@ class HyperParameters(SeenAsKerasTuners):
         if name in self.values:
             return self.values[name]
         if any(one.name == name for one in self.space):
-            raise ValueError(f"the hyperparameter {name!r} is not active")
-        raise KeyError(f"there is no hyperparameter {name!r}")
+            raise ValueError(f"the hyperparameter {name!r} is currently inactive")
+        raise KeyError(f"the hyperparameter {name!r} does not exist")
 
     __getitem__ = get
 

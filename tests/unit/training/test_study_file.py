@@ -82,6 +82,27 @@ class TestKerasTuner:
         assert one is same
         assert other is not one
 
+    def test_objective_of_hp_needs_no_network(self, load: Any) -> None:
+        """What was `run_trial` for KerasTuner is an objective."""
+        study = load("def objective(hp):\n    return hp.Float('x', -2, 2) ** 2")
+        assert study.kind == "objective"
+        assert study.objective(optuna.trial.FixedTrial({"x": 1.5})) == 2.25
+
+    def test_hypermodel_that_is_not_tunable_has_its_defaults(self, load: Any) -> None:
+        """KerasTuner hands a copy of `hp` to its `build`, in which nothing new is drawn."""
+        study = load(
+            """
+            import keras_tuner
+            class Mine(keras_tuner.HyperModel):
+                def build(self, hp):
+                    return network(hp.Int("units", 1, 300, default=7))
+            hypermodel = Mine(tunable=False)
+            """
+        )
+        trial = optuna.create_study().ask()
+        assert study.build_model(trial).layers[0].units == 7
+        assert trial.params == {}
+
     def test_hypermodel_without_a_fit_is_trained_as_a_function_is(self, load: Any, tmp_path: Path) -> None:
         """KerasTuner's `fit` is `model.fit`; here that means checkpoints, curves and options too."""
         study = load(
