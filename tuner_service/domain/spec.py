@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tuner_service.domain.attempt import Param
 from tuner_service.domain.direction import Direction, known_direction
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
@@ -22,7 +23,7 @@ from tuner_service.domain.pruner import (
     SuccessiveHalving,
     Threshold,
 )
-from tuner_service.domain.sampler import Random, Sampler, Tpe
+from tuner_service.domain.sampler import SAMPLERS, Sampler, Tpe, is_exhaustive
 from tuner_service.domain.stopping import Stopping
 from tuner_service.errors import SpecError, did_you_mean
 
@@ -30,7 +31,6 @@ StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 #: Short forms for a sampler or a pruner with its defaults: ``--set sampler=random``.
 _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
-    "sampler": {"random": Random, "tpe": Tpe},
     "pruner": {
         "hyperband": Hyperband,
         "successive-halving": SuccessiveHalving,
@@ -40,6 +40,7 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
         "patient": Patient,
         "none": NoPruning,
     },
+    "sampler": SAMPLERS,
 }
 
 
@@ -51,9 +52,12 @@ class StudySpec(BaseModel):
     name: StudyName  #: letters, digits, dot, underscore and hyphen; at most 100 characters
     metric: str = Field(min_length=1, max_length=200)  #: name of the metric that Keras reports, such as val_accuracy
     direction: Direction | None = None  #: which way is better; known for the metrics that Keras names
-    trials: PositiveInt  #: the budget: how many configurations are settled in the end
+    trials: PositiveInt | None = None  #: the budget: how many configurations are settled in the end; all, of a grid
     max_epochs: PositiveInt  #: epochs of a trial that is not stopped early
     sampler: Sampler = Tpe()  #: how configurations are proposed
+    points: tuple[dict[str, Param], ...] = ()  #: known points to try first; what one does not name is drawn
+    warm_start: tuple[StudyName, ...] = ()  #: earlier studies of this storage whose best configurations come next
+    warm_start_points: PositiveInt = 5  #: how many of them altogether
     pruner: Pruner = NoPruning()  #: when a trial is stopped early
     seed: NonNegativeInt = 0  #: of sampling, initial weights, shuffling and dropout; each configuration gets its own
     max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
@@ -90,6 +94,17 @@ class StudySpec(BaseModel):
                 f"stop.epochs: {self.stop.epochs} are less than the {self.attempt_epochs} that one trial may train, so "
                 "that none could start; raise it, or lower max_epochs"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        finite = is_exhaustive(self.sampler)
+        if self.trials is None and not finite:
+            raise ValueError("trials: is missing; add it to the specification")
+        if self.trials is not None and len(self.points) > self.trials:
+            raise ValueError(f"points: {len(self.points)} points do not fit in trials={self.trials}; raise it")
+        if self.warm_start and finite:
+            raise ValueError("warm_start: a grid tries every cell anyway; leave it out, or use another sampler")
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 
 from optuna.distributions import (
     BaseDistribution,
@@ -41,11 +42,22 @@ def check_point(space: Mapping[str, str], params: Mapping[str, Param]) -> None:
         if recorded == DYNAMIC:
             continue
         distribution = json_to_distribution(recorded)
-        if not _contains(distribution, value):
+        if not contains(distribution, value):
             raise SpecError(f"{name}={value!r} is not in {distribution}")
 
 
-def _contains(distribution: BaseDistribution, value: Param) -> bool:
+def as_in_a_grid(distribution: BaseDistribution, value: Param) -> Param:
+    """Return a value as a grid's cells have it: 0.3 for what samplers make of three steps of 0.1, 1.0 for 1."""
+    if not isinstance(distribution, FloatDistribution) or not isinstance(value, int | float):
+        return value
+    if distribution.step is None:
+        return float(value)
+    steps = round((value - distribution.low) / distribution.step)
+    return float(Decimal(str(distribution.low)) + steps * Decimal(str(distribution.step)))
+
+
+def contains(distribution: BaseDistribution, value: Param) -> bool:
+    """Return whether a value is in a distribution, and of its type."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return any(value == choice and type(value) is type(choice) for choice in choices)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.records import make_spec
 from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
-from tuner_service.domain.sampler import Random, Tpe
-from tuner_service.domain.spec import differences, parse_spec, revised, to_json, what_changed
+from tuner_service.domain.sampler import SAMPLERS, BruteForce, Grid, QuasiRandom, Random, Tpe
+from tuner_service.domain.spec import StudySpec, differences, parse_spec, revised, to_json, what_changed
 from tuner_service.errors import SpecError
 
 
@@ -25,6 +25,17 @@ def test_few_fields_are_a_specification() -> None:
     [
         pytest.param({"sampler": "random"}, "sampler", Random(), id="a sampler by its kind"),
         pytest.param({"sampler": {"kind": "tpe", "seed": 3}}, "sampler", Tpe(seed=3), id="a sampler with its seed"),
+        pytest.param({"sampler": "quasi-random"}, "sampler", QuasiRandom(), id="a sampler with a hyphen"),
+        pytest.param({"sampler": "grid", "trials": None}, "trials", None, id="a grid needs no budget"),
+        pytest.param(
+            {"sampler": {"kind": "grid", "space": {"units": [32, 64.0, None]}}},
+            "sampler",
+            Grid(space={"units": (32, 64.0, None)}),
+            id="a grid with its choices",
+        ),
+        pytest.param({"sampler": BruteForce(), "trials": 2}, "trials", 2, id="a part of a finite space"),
+        pytest.param({"points": [{"units": 32}]}, "points", ({"units": 32},), id="known points"),
+        pytest.param({"warm_start": ["digits"]}, "warm_start", ("digits",), id="earlier studies"),
         pytest.param({"pruner": "median"}, "pruner", Median(), id="a pruner by its kind"),
         pytest.param({"pruner": "successive-halving"}, "pruner", SuccessiveHalving(), id="a kind with a hyphen"),
         pytest.param(
@@ -54,6 +65,7 @@ def test_a_valid_form_means_what_it_says(fields: dict[str, Any], field: str, val
     assert getattr(make_spec(**fields), field) == value
 
 
+_FIELDS, _SAMPLERS = ", ".join(sorted(StudySpec.model_fields)), ", ".join(sorted(SAMPLERS))
 _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, at most 100 characters"
 
 
@@ -65,14 +77,12 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         ),
         pytest.param(
             {"zzz": 3},
-            "unknown field 'zzz' in the specification. Known: direction, limits, max_attempts, max_epochs, "
-            "max_repeated_errors, metric, name, pruner, sampler, seed, stop, trials.",
+            f"unknown field 'zzz' in the specification. Known: {_FIELDS}.",
             id="a field that is near none",
         ),
         pytest.param(
             {"median": {"min_epochs": 3}},
-            "unknown field 'median' in the specification. Known: direction, limits, max_attempts, max_epochs, "
-            "max_repeated_errors, metric, name, pruner, sampler, seed, stop, trials.",
+            f"unknown field 'median' in the specification. Known: {_FIELDS}.",
             id="a field named like a kind",
         ),
         pytest.param({"trials": 0}, "trials: must be greater than 0, got 0", id="no trials"),
@@ -118,7 +128,7 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         pytest.param({"name": "a" * 101}, f"name: '{'a' * 76}... {_NAME}", id="a name that is too long"),
         pytest.param(
             {"sampler": "tpee"},
-            "sampler: {'kind': 'tpee'} is not one of the kinds known here: random, tpe",
+            f"sampler: {{'kind': 'tpee'}} is not one of the kinds known here: {_SAMPLERS}",
             id="an unknown kind of sampler",
         ),
         pytest.param(
@@ -127,7 +137,7 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
             "patient, percentile, successive-halving, threshold",
             id="an unknown kind of pruner",
         ),
-        pytest.param({"sampler": 3}, "sampler: 3 is not one of the kinds known here: random, tpe", id="a number"),
+        pytest.param({"sampler": 3}, f"sampler: 3 is not one of the kinds known here: {_SAMPLERS}", id="a number"),
         pytest.param(
             {"sampler": {"kind": "tpe", "sed": 3}},
             "unknown field 'sed' in the sampler specification. Did you mean 'seed'?",
@@ -137,6 +147,30 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
             {"sampler": {"kind": "random", "startup_trials": 3}},
             "unknown field 'startup_trials' in the sampler specification. Known: kind, seed.",
             id="a field of another sampler",
+        ),
+        pytest.param({"trials": None}, "trials: is missing; add it to the specification", id="no budget"),
+        pytest.param(
+            {"trials": 1, "points": [{}, {}]}, "points: 2 points do not fit in trials=1; raise it", id="points"
+        ),
+        pytest.param(
+            {"sampler": "grid", "warm_start": ["other"]},
+            "warm_start: a grid tries every cell anyway; leave it out, or use another sampler",
+            id="a grid that starts from another study",
+        ),
+        pytest.param(
+            {"sampler": {"kind": "grid", "space": {"units": []}}},
+            "sampler.space.units: has no choices; give at least one, or leave it out",
+            id="no choices",
+        ),
+        pytest.param(
+            {"sampler": {"kind": "grid", "space": {"units": [1, 2, 1]}}},
+            "sampler.space.units: names a choice twice; keep one",
+            id="a choice twice",
+        ),
+        pytest.param(
+            {"sampler": {"kind": "tpe", "group": True, "multivariate": False}},
+            "sampler: group=True models parameters together; leave multivariate=False out",
+            id="groups of parameters that are not modelled together",
         ),
         pytest.param(
             {"pruner": "threshold"},
@@ -204,7 +238,7 @@ def test_a_specification_survives_the_storage() -> None:
             {"sampler": "random"},
             [
                 "sampler: recorded tpe(seed=None, startup_trials=10, candidates=24, multivariate=None, "
-                "constant_liar=True), received random(seed=None)"
+                "group=False, constant_liar=True), received random(seed=None)"
             ],
             id="a sampler of another kind",
         ),

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from tuner_service.domain.sampler import Random, Sampler, Tpe
+from tuner_service.domain.sampler import (
+    BruteForce,
+    CmaEs,
+    CustomSampler,
+    GaussianProcess,
+    Grid,
+    Nsga2,
+    Nsga3,
+    QuasiRandom,
+    Random,
+    Sampler,
+    Tpe,
+)
+from tuner_service.errors import SpecError, StudyFileError
 from tuner_service.search.sampler import make_sampler
+from tuner_service.search.space import merge
 
 _SAMPLERS = [
     pytest.param(Random(), id="random"),
@@ -17,13 +32,23 @@ _SAMPLERS = [
     pytest.param(Tpe(startup_trials=2), id="TPE once it has a model"),
     pytest.param(Tpe(startup_trials=2, multivariate=False, constant_liar=False), id="TPE, each parameter by itself"),
     pytest.param(Tpe(startup_trials=2, multivariate=True), id="TPE, all parameters together"),
+    pytest.param(Tpe(startup_trials=2, group=True), id="TPE, parameters in groups"),
+    pytest.param(CmaEs(), id="CMA-ES before its first generation"),
+    pytest.param(CmaEs(population=4), id="CMA-ES"),
+    pytest.param(QuasiRandom(), id="Sobol"),
+    pytest.param(QuasiRandom(sequence="halton"), id="Halton"),
+    pytest.param(Nsga2(population=3), id="NSGA-II"),
+    pytest.param(Nsga3(population=3), id="NSGA-III"),
+    pytest.param(CustomSampler(path="optuna.samplers.TPESampler"), id="one by its name"),
 ]
 
 
-def _draw(sampler: Sampler, *, seed: int, configuration: int) -> dict[str, Any]:
+def _draw(sampler: Sampler, *, seed: int, configuration: int, draw: int = 0) -> dict[str, Any]:
     """Return the parameters that a configuration gets in a study with a history of five trials."""
-    study = optuna.create_study(sampler=make_sampler(sampler, seed=seed, configuration=configuration))
     distributions = {"rate": FloatDistribution(0, 1), "kind": CategoricalDistribution(["a", "b"])}
+    space = merge({}, distributions)
+    made = make_sampler(sampler, seed=seed, configuration=configuration, draw=draw, space=space)
+    study = optuna.create_study(sampler=made)
     for number in range(5):
         params = {"rate": number / 5, "kind": "a" if number % 2 else "b"}
         study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=number / 5))
@@ -41,6 +66,35 @@ def test_no_two_configurations_or_seeds_draw_the_same(sampler: Sampler) -> None:
     """Workers that start at the same moment from the same history do not train the same network."""
     rates = [_draw(sampler, seed=seed, configuration=one)["rate"] for seed in range(2) for one in range(4)]
     assert len(set(rates)) == len(rates)
+
+
+@pytest.mark.parametrize("sampler", _SAMPLERS)
+def test_a_draw_that_is_repeated_is_another(sampler: Sampler) -> None:
+    """Where another configuration has the parameters, the next draw has others."""
+    rates = [_draw(sampler, seed=0, configuration=1, draw=draw)["rate"] for draw in range(3)]
+    assert len(set(rates)) == 3
+
+
+@pytest.mark.parametrize("sampler", [Grid(), BruteForce()])
+def test_what_is_in_no_cell_is_an_error(sampler: Sampler) -> None:
+    """A grid draws nothing."""
+    with pytest.raises(StudyFileError, match="parameter 'rate' is in no cell of this grid"):
+        _draw(sampler, seed=0, configuration=0)
+
+
+def test_a_gaussian_process_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is missing, the error says what to install."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SpecError, match=r"pip install 'tuner-service\[gp\]'"):
+        make_sampler(GaussianProcess(), seed=0, configuration=0)
+
+
+def test_a_gaussian_process_draws() -> None:
+    """With torch, it is reproducible and does not repeat itself, like the others."""
+    pytest.importorskip("torch")
+    sampler = GaussianProcess(startup_trials=2)
+    assert _draw(sampler, seed=1, configuration=2) == _draw(sampler, seed=1, configuration=2)
+    assert _draw(sampler, seed=1, configuration=2) != _draw(sampler, seed=1, configuration=3)
 
 
 def test_tpe_is_set_as_the_specification_says() -> None:
