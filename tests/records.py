@@ -19,7 +19,11 @@ def make_spec(**fields: Any) -> StudySpec:
 
 def make_new_study(**fields: Any) -> NewStudy:
     """Return what a study of this specification is created from."""
-    return NewStudy(make_spec(**fields), CODE, "build_model", "/artifacts", "probe", {"lr": "{}"}, {"keras": "3.15.0"})
+    points = fields.pop("of_points", ())
+    spec = make_spec(**fields)
+    space, versions = {"lr": "{}"}, {"keras": "3.15.0"}
+    budget = spec.trials or len(points)
+    return NewStudy(spec, CODE, "build_model", "/artifacts", "probe", space, versions, budget, points)
 
 
 def make_study(*, budget: int | None = None, spec: StudySpec | None = None, **fields: Any) -> StudyRecord:
@@ -29,7 +33,7 @@ def make_study(*, budget: int | None = None, spec: StudySpec | None = None, **fi
         study_id=1,
         name=spec.name,
         spec=spec,
-        budget=budget or spec.trials,
+        budget=budget or spec.trials or 0,
         code=CODE,
         kind="build_model",
         artifacts="/artifacts",

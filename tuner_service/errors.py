@@ -88,6 +88,10 @@ class TrialLostError(TunerServiceError):
     """The trial does not belong to this worker any more: what it still has to say about it is dropped."""
 
 
+class SpaceExhaustedError(TunerServiceError):
+    """A sampler finds no parameters that no other configuration of the study has."""
+
+
 class ArtifactError(TunerServiceError):
     """A file of a trial cannot be read or written where the study keeps its artifacts."""
 

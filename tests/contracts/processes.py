@@ -6,6 +6,7 @@ import time
 from multiprocessing.synchronize import Barrier
 
 from tuner_service.bootstrap import open_storage
+from tuner_service.storage.ledger_storage import Draw
 
 _barrier: Barrier | None = None
 
@@ -54,3 +55,14 @@ def insert_all(url: str, study_name: str, configurations: int) -> int:
     inserted = storage.insert_attempts(study.study_id, [NewAttempt(one, 0) for one in range(configurations)])
     storage.close()
     return inserted
+
+
+def draw_the_same(url: str, trial_id: int, distribution: str) -> bool:
+    """Write the parameters that all others write too, and return whether they were written."""
+    storage = open_storage(url)
+    _meet()
+    written = storage.record_draw(
+        trial_id, "w1", Draw({"units": (3.0, distribution)}, {}, {}, "digest"), unless_repeated=True
+    )
+    storage.close()
+    return written

@@ -29,7 +29,7 @@ from tuner_service.bootstrap import open_storage
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
-from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
+from tuner_service.domain.study import CodeRecord, Control, Ending, Point, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import (
     SchemaError,
@@ -40,7 +40,7 @@ from tuner_service.errors import (
     TrialLostError,
 )
 from tuner_service.ledger.reconcile import reconcile
-from tuner_service.storage.ledger_storage import Claim, LedgerStorage
+from tuner_service.storage.ledger_storage import Claim, Draw, LedgerStorage
 from tuner_service.storage.redis import rows
 from tuner_service.storage.tables import metadata
 from tuner_service.storage.url import StorageUrl
@@ -170,6 +170,12 @@ def _retry(storage: LedgerStorage, study: StudyRecord, claim: Claim, reason: Rea
     return _claim(storage, study)
 
 
+def _retry_of(storage: LedgerStorage, study: StudyRecord, claim: Claim) -> Claim:
+    """Return a claim of the next attempt of a configuration whose last one has ended."""
+    _insert(storage, study, NewAttempt(claim.configuration, claim.attempt + 1, params_of=claim.trial_id))
+    return _claim(storage, study)
+
+
 def _worker(study: StudyRecord, worker_id: str = "w1", **fields: Any) -> WorkerInfo:
     given = {"host": "h", "pid": 7, "slots": 2, "started_at": 0.0, "beat_at": 0.0, "lease_s": 60.0, **fields}
     return WorkerInfo(worker_id, study.study_id, **given)
@@ -217,7 +223,7 @@ class TestTables:
             with engine.begin() as connection:
                 connection.execute(text("UPDATE tuner_schema SET version = 99"))
             engine.dispose()
-            with pytest.raises(SchemaError, match=r"of version 99, this program works with version 1"):
+            with pytest.raises(SchemaError, match=r"of version 99, this program works with version \d+"):
                 storage.check_tables()
 
     def test_keys_of_another_version_are_refused(self, redis_url: str) -> None:
@@ -225,7 +231,7 @@ class TestTables:
         with closing(open_storage(redis_url)) as storage, redis.Redis.from_url(redis_url) as client:
             storage.create_tables()
             client.set("tuner:schema", 99)
-            with pytest.raises(SchemaError, match=r"of version 99, this program works with version 1"):
+            with pytest.raises(SchemaError, match=r"of version 99, this program works with version \d+"):
                 storage.check_tables()
 
     def test_a_database_of_optuna_alone_becomes_one_of_this_service(self, sql_url: str) -> None:
@@ -594,7 +600,7 @@ class TestInsertion:
             storage.create_tables()
             study = storage.create_study(make_new_study(trials=1))
             _insert(storage, study, 0)
-            row = rows.waiting_trial(study.study_id, NewAttempt(0, 0), {})
+            row = rows.waiting_trial(study.study_id, NewAttempt(0, 0), {}, {}, "")
             storage.optuna_storage().create_new_trial(study.study_id, row)
             claim = _claim(storage, study)
             rate = _trial(storage, study, claim).suggest_float("rate", 0, 1)
@@ -715,6 +721,101 @@ class TestParameters:
         storage.withdraw([waiting.trial_id])
         _insert(storage, study, NewAttempt(0, 2, params_of=waiting.trial_id))
         assert _claim(storage, study).params == {"rate": rate}
+
+
+class TestPoints:
+    """Configurations whose parameters are known when the study is created."""
+
+    def test_a_first_attempt_has_the_parameters_of_its_point(self, storage: LedgerStorage) -> None:
+        """The claim says them, with every type of value; a configuration without a point has none."""
+        cells: list[dict[str, Any]] = [
+            {"units": 32, "rate": 0.1, "bias": True, "kind": None, "name": "ü"},
+            {"units": 64},
+        ]
+        study = storage.create_study(make_new_study(of_points=[Point(cell) for cell in cells]))
+        assert study.points == storage.study(study.name).points == 2
+        _insert(storage, study, 0, 1, 2)
+        claims = [_claim(storage, study) for _ in range(3)]
+        assert [dict(claim.params) for claim in claims] == [*cells, {}]
+
+    def test_where_a_point_comes_from_is_shown(self, storage: LedgerStorage) -> None:
+        """Beside its trial, for people."""
+        study = storage.create_study(make_new_study(of_points=[Point({"x": 1}, "trial 3 of other"), Point({"x": 2})]))
+        _insert(storage, study, 0, 1)
+        assert [one.attributes for one in storage.trials(study.study_id)] == [{"point": "trial 3 of other"}, {}]
+
+    def test_a_point_survives_whatever_happens_to_its_rows(self, storage: LedgerStorage) -> None:
+        """Withdrawn, lost or failed before anything was asked for: the next attempt has the same parameters."""
+        study = storage.create_study(make_new_study(of_points=[Point({"x": 1})]))
+        _insert(storage, study, 0)
+        storage.withdraw([one.trial_id for one in storage.attempts(study.study_id)])
+        before = storage.attempts(study.study_id)[0].trial_id
+        for attempt, reason in enumerate((Reason.INTERRUPTED, Reason.ERROR), start=1):
+            _insert(storage, study, NewAttempt(0, attempt, params_of=before))
+            claim = _claim(storage, study)
+            assert claim.params == {"x": 1}
+            _settle(storage, claim, reason)
+            before = claim.trial_id
+
+    def test_a_users_point_goes_before_the_studys(self, storage: LedgerStorage) -> None:
+        """What was asked for last."""
+        study = storage.create_study(make_new_study(of_points=[Point({"x": 1})]))
+        _insert(storage, study, NewAttempt(0, 0, params={"x": 2}))
+        assert _claim(storage, study).params == {"x": 2}
+
+    def test_points_go_with_their_study(self, storage: LedgerStorage) -> None:
+        """A study of the same name, or with the same id, does not find them."""
+        study = storage.create_study(make_new_study(of_points=[Point({"x": 1})]))
+        storage.delete_study(study.study_id)
+        again = storage.create_study(make_new_study())
+        _insert(storage, again, 0)
+        assert (again.points, _claim(storage, again).params) == (0, {})
+
+    def test_a_hundred_thousand_points_are_recorded(self, storage: LedgerStorage) -> None:
+        """As many as a grid may have, in one go, and the last one is found."""
+        points = [Point({"x": number}) for number in range(100_000)]
+        study = storage.create_study(make_new_study(trials=100_000, of_points=points))
+        _insert(storage, study, 99_999)
+        assert _claim(storage, study).params == {"x": 99_999}
+
+
+_UNITS = '{"name": "IntDistribution", "attributes": {"log": false, "step": 1, "low": 1, "high": 9}}'
+
+
+class TestDraws:
+    """Parameters that a worker has drawn."""
+
+    def test_a_draw_that_another_configuration_has_is_refused(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """Whatever became of that one; not where it is allowed, and not where it is the configuration's own."""
+        draw = Draw({"units": (3.0, _UNITS)}, {}, {}, "digest")
+        first, second = _insert_and_claim(storage, study, 0), _insert_and_claim(storage, study, 1)
+        assert storage.record_draw(first.trial_id, "w1", draw, unless_repeated=True)
+        assert storage.record_draw(first.trial_id, "w1", draw, unless_repeated=True), "a lost reply"
+        _settle(storage, first, Reason.INTERRUPTED)
+        assert not storage.record_draw(second.trial_id, "w1", draw, unless_repeated=True)
+        assert [one.params for one in storage.trials(study.study_id)] == [{"units": 3}, {}]
+        retry = _retry_of(storage, study, first)
+        assert storage.record_draw(retry.trial_id, "w1", draw, unless_repeated=True)
+        assert storage.record_draw(second.trial_id, "w1", draw)
+
+    def test_of_two_that_draw_the_same_at_once_one_has_it(
+        self, made_url: str, storage: LedgerStorage, study: StudyRecord, pool: Pool
+    ) -> None:
+        """Looked at and written in one."""
+        claims = [_insert_and_claim(storage, study, number) for number in range(_PROCESSES)]
+        arguments = [(made_url, claim.trial_id, _UNITS) for claim in claims]
+        assert sum(pool.starmap(processes.draw_the_same, arguments, chunksize=1)) == 1
+
+    def test_a_draw_of_a_trial_that_is_another_workers_is_refused(
+        self, storage: LedgerStorage, study: StudyRecord
+    ) -> None:
+        """Nothing is written."""
+        claim = _insert_and_claim(storage, study)
+        draw = Draw({"units": (3.0, _UNITS)}, {"note": 1}, {"said": 1}, "digest")
+        with pytest.raises(TrialLostError):
+            storage.record_draw(claim.trial_id, "w2", draw)
+        (trial,) = storage.trials(study.study_id)
+        assert (trial.params, trial.attributes) == ({}, {})
 
 
 class TestSettling:

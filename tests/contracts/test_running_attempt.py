@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -14,10 +16,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from tests.records import make_new_study
 from tuner_service.bootstrap import open_storage
-from tuner_service.domain.attempt import NewAttempt
-from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.attempt import NewAttempt, best_attempt
+from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import StudyFileError, TrialLostError
+from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.search.space import merge
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -107,6 +109,7 @@ def test_reports_are_written_once(storage: LedgerStorage) -> None:
     attempt.report(1, 1, 0.5)
     attempt.report(1, 1, 0.5)
     attempt.report(2, 2, 0.75)
+    assert attempt.drawn()
     attempt.set_user_attr("note", "x")
     attempt.settle(Outcome(Reason.FINISHED, 0.75, epochs=2))
     (trial,) = storage.trials(study.study_id, curves=True)
@@ -153,12 +156,12 @@ def test_a_trial_that_was_lost_takes_nothing_any_more(storage: LedgerStorage) ->
     """Parameters, reports and outcome are refused once the row has ended without this worker."""
     study = _study(storage)
     attempt = _run(storage, study, NewAttempt(0, 0), lease_s=0.01)
+    attempt.suggest("rate", _SPACE["rate"])
     time.sleep(0.05)
     assert storage.expire(attempt.claim.trial_id, Reason.INTERRUPTED)
     for call in (
-        lambda: attempt.suggest("rate", _SPACE["rate"]),
+        attempt.drawn,
         lambda: attempt.report(1, 1, 0.5),
-        lambda: attempt.set_user_attr("note", "x"),
         lambda: attempt.settle(Outcome(Reason.FINISHED, 0.5)),
     ):
         with pytest.raises(TrialLostError):
@@ -171,3 +174,157 @@ def test_a_parameter_of_another_range_is_refused(storage: LedgerStorage) -> None
     attempt = _run(storage, study, NewAttempt(0, 0))
     with pytest.raises(StudyFileError, match="parameter 'units' is"):
         attempt.suggest("units", IntDistribution(1, 5))
+
+
+_FOUR: dict[str, BaseDistribution] = {
+    "units": IntDistribution(32, 64, step=32),
+    "share": FloatDistribution(0.0, 0.1, step=0.1),
+}
+
+
+def _draw_new(attempt: RunningAttempt, space: Mapping[str, BaseDistribution] = _FOUR) -> tuple[dict[str, Any], int]:
+    """Do as the child does: ask again until the draw is the attempt's; return it and how often that was."""
+    for draws in range(1, 100):
+        drawn = {name: attempt.suggest(name, distribution) for name, distribution in space.items()}
+        if attempt.drawn():
+            return drawn, draws
+    raise AssertionError("never ends")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", {"kind": "nsga2", "population": 4}, {"kind": "cma-es"}])
+def test_configurations_never_repeat_each_other(storage: LedgerStorage, sampler: Any) -> None:
+    """A finite space is used up to its last cell, and then it is exhausted; whose draws were refused is not charged."""
+    study = replace(_study(storage, sampler=sampler), space=merge({}, _FOUR))
+    drawn = []
+    for configuration in range(4):
+        attempt = _run(storage, study, NewAttempt(configuration, 0))
+        drawn.append(_draw_new(attempt)[0])
+        attempt.settle(Outcome(Reason.FINISHED, 0.5))
+    assert len({tuple(one.items()) for one in drawn}) == 4
+    fifth = _run(storage, study, NewAttempt(4, 0))
+    with pytest.raises(SpaceExhaustedError):
+        _draw_new(fifth)
+    fifth.settle(Outcome(Reason.EXHAUSTED))
+    trials = storage.trials(study.study_id)
+    assert [one.params for one in trials] == [*drawn, {}], "what was refused is written nowhere"
+
+
+def test_a_draw_is_written_once_and_whole(storage: LedgerStorage) -> None:
+    """Nothing before it is the attempt's; then all of it, with what the code said meanwhile of this network only."""
+    study = replace(_study(storage), space=merge({}, _FOUR))
+    first = _run(storage, study, NewAttempt(0, 0))
+    _draw_new(first)
+    second = _run(storage, study, NewAttempt(1, 0))
+    draws = 0
+    while True:
+        draws += 1
+        drawn = {name: second.suggest(name, distribution) for name, distribution in _FOUR.items()}
+        second.set_user_attr(f"said in draw {draws}", draws)
+        second.set_constraint("size", draws)
+        assert storage.trials(study.study_id)[1].params == {}
+        if second.drawn():
+            break
+    assert second.drawn(), "said again after a lost reply"
+    (_, trial) = storage.trials(study.study_id)
+    assert (trial.params, trial.attributes) == (drawn, {f"said in draw {draws}": draws})
+    assert (trial.constraints, trial.attempt.feasible) == ({"size": draws}, False)
+    assert second.suggest("late", FloatDistribution(0, 1)) == storage.trials(study.study_id)[1].params["late"]
+
+
+def test_parameters_that_were_given_may_repeat(storage: LedgerStorage) -> None:
+    """A point that a user asks for twice is tried twice, and a retry has what its configuration had."""
+    study = replace(_study(storage), space=merge({}, _FOUR))
+    given = {"units": 32, "share": 0.1}
+    for configuration in range(2):
+        attempt = _run(storage, study, NewAttempt(configuration, 0, params=given))
+        assert _draw_new(attempt) == (given, 1)
+        attempt.settle(Outcome(Reason.INTERRUPTED))
+    retry = _run(storage, study, NewAttempt(1, 1, params_of=attempt.claim.trial_id))
+    assert _draw_new(retry) == (given, 1)
+
+
+def test_a_point_outside_the_space_is_an_error(storage: LedgerStorage) -> None:
+    """Its value is not replaced by another."""
+    attempt = _run(storage, _study(storage), NewAttempt(0, 0, params={"units": 33}))
+    with pytest.raises(StudyFileError, match="units=33 was given to configuration 0; it is not in"):
+        attempt.suggest("units", _FOUR["units"])
+
+
+def test_a_retry_keeps_what_the_sampler_noted(storage: LedgerStorage) -> None:
+    """With NSGA-II a retry belongs to the generation of its configuration, not to none."""
+    study = replace(_study(storage, sampler={"kind": "nsga2", "population": 2}), space=merge({}, _FOUR))
+    for configuration in range(2):
+        attempt = _run(storage, study, NewAttempt(configuration, 0))
+        _draw_new(attempt)
+        attempt.settle(Outcome(Reason.FINISHED, float(configuration)))
+    lost = _run(storage, study, NewAttempt(2, 0))
+    drawn, _ = _draw_new(lost)
+    lost.settle(Outcome(Reason.CRASHED))
+    retry = _run(storage, study, NewAttempt(2, 1, params_of=lost.claim.trial_id))
+    assert _draw_new(retry) == (drawn, 1)
+    noted = [
+        storage.optuna_storage().get_trial(one.claim.trial_id).system_attrs["NSGAIISampler:generation"]
+        for one in (lost, retry)
+    ]
+    assert noted == [1, 1]
+
+
+def test_what_failed_shows_its_parameters(storage: LedgerStorage) -> None:
+    """Also where the study's code failed before all of them were drawn; a retry has the same."""
+    study = _study(storage)
+    attempt = _run(storage, study, NewAttempt(0, 0))
+    rate = attempt.suggest("rate", _SPACE["rate"])
+    attempt.settle(Outcome(Reason.ERROR, failure=Failure("ValueError", "no")))
+    assert storage.trials(study.study_id)[0].params == {"rate": rate}
+    retry = _run(storage, study, NewAttempt(0, 1, params_of=attempt.claim.trial_id))
+    assert retry.suggest("rate", _SPACE["rate"]) == rate
+
+
+def test_a_name_with_other_choices_is_refused(storage: LedgerStorage) -> None:
+    """Optuna could not read the study any more."""
+    study = _study(storage)
+    for configuration, choices in enumerate((["a", "b"], ["a", "c"])):
+        attempt = _run(storage, study, NewAttempt(configuration, 0))
+        attempt.suggest("kind", CategoricalDistribution(choices))
+        if configuration == 0:
+            assert attempt.drawn()
+        else:
+            with pytest.raises(StudyFileError, match=r"parameter 'kind' was .* in another trial"):
+                attempt.drawn()
+
+
+class Telling(optuna.samplers.RandomSampler):
+    """Notes in the storage how its trials end."""
+
+    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+        """Note it."""
+        study._storage.set_trial_system_attr(trial._trial_id, "told", [state.name, values])
+
+
+def test_a_sampler_by_its_name_is_told_how_it_went(storage: LedgerStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `after_trial` is called before the row becomes final."""
+    module = types.ModuleType("samplers_of_mine")
+    vars(module)["Telling"] = Telling
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    study = _study(storage, sampler={"kind": "custom", "path": "samplers_of_mine.Telling"})
+    attempt = _run(storage, study, NewAttempt(0, 0))
+    _draw_new(attempt)
+    attempt.settle(Outcome(Reason.FINISHED, 0.5))
+    assert storage.optuna_storage().get_trial(attempt.claim.trial_id).system_attrs["told"] == ["COMPLETE", [0.5]]
+
+
+def test_a_model_that_breaks_a_constraint_makes_way(storage: LedgerStorage) -> None:
+    """A feasible trial's model is kept however good infeasible ones are, and not the other way round."""
+    study = _study(storage)
+    trials = [_run(storage, study, NewAttempt(configuration, 0)) for configuration in range(3)]
+    for attempt, constraint in zip(trials, (1.0, 0.0, 2.0), strict=True):
+        attempt.set_constraint("size", constraint)
+    infeasible, feasible, another = trials
+    assert infeasible.keep_model(0.9)
+    infeasible.settle(Outcome(Reason.FINISHED, 0.9))
+    assert feasible.keep_model(0.5)
+    feasible.settle(Outcome(Reason.FINISHED, 0.5))
+    assert not another.keep_model(0.95)
+    best = best_attempt(storage.attempts(study.study_id), "maximize")
+    assert best is not None
+    assert best.configuration == 1

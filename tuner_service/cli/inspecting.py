@@ -193,6 +193,10 @@ def show(
     if trial.params:
         out.print()
         out.print(table(("parameter", "value"), list(trial.params.items())))
+    if trial.constraints:
+        out.print()
+        kept = [(name, value, "satisfied" if value <= 0 else "violated") for name, value in trial.constraints.items()]
+        out.print(table(("constraint", "value", ""), kept))
     if curve:
         epochs = max(len(values) for values in curve.values())
         rows = [
@@ -232,6 +236,8 @@ def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> Non
         + ("" if found.trial.best_epoch is None else f", epoch {found.trial.best_epoch}")
     )
     out.print(table(("parameter", "value"), list(found.trial.params.items())))
+    if not attempt.feasible:
+        print_note("no complete trial satisfies all constraints; this is the best of those that violate some")
     if found.has_model:
         print_note(f"its model: tuner export {study} --model DIR")
 

@@ -42,6 +42,10 @@ ArtifactsUrl = Annotated[
         help="Where curves and models are kept: a folder, s3://...; by default $TUNER_ARTIFACTS, then tuner-artifacts.",
     ),
 ]
+WarmStart = Annotated[
+    list[str] | None,
+    typer.Option("--warm-start", metavar="STUDY", help="Try the best configurations of this earlier study first."),
+]
 AcceptCode = Annotated[
     bool, typer.Option("--accept-code", help="Go on although the study file's code has changed; trials record it.")
 ]
@@ -61,7 +65,9 @@ def connect(url: str | None) -> LedgerStorage:
     return bootstrap.open_storage(parsed)
 
 
-def changes(config: Path | None, assignments: list[str] | None) -> list[dict[str, object]]:
+def changes(
+    config: Path | None, assignments: list[str] | None, warm_start: list[str] | None = None
+) -> list[dict[str, object]]:
     """Return the overrides of a specification, the file's first."""
     found = []
     if config is not None:
@@ -71,4 +77,6 @@ def changes(config: Path | None, assignments: list[str] | None) -> list[dict[str
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SpecError(f"the file {config} of --config cannot be read: {reason}") from None
     found.append(parse_assignments(assignments or []))
+    if warm_start:
+        found.append({"warm_start": warm_start})
     return found

@@ -43,6 +43,7 @@ def create(
     set_: o.Set = None,
     config: o.Config = None,
     artifacts: o.ArtifactsUrl = None,
+    warm_start: o.WarmStart = None,
     accept_code: o.AcceptCode = False,
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
@@ -50,7 +51,7 @@ def create(
     created = create_study(
         o.connect(storage),
         file,
-        changes=o.changes(config, set_),
+        changes=o.changes(config, set_, warm_start),
         artifacts=bootstrap.artifacts_url(artifacts),
         accept_code=accept_code,
     )
@@ -66,6 +67,7 @@ def run(
     set_: o.Set = None,
     config: o.Config = None,
     artifacts: o.ArtifactsUrl = None,
+    warm_start: o.WarmStart = None,
     accept_code: o.AcceptCode = False,
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
@@ -87,7 +89,7 @@ def run(
             storage=storage,
             workers=workers,
             slots=slots,
-            changes=o.changes(config, set_),
+            changes=o.changes(config, set_, warm_start),
             artifacts=artifacts,
             accept_code=accept_code,
             created=created,

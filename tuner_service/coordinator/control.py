@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, settled_by
 from tuner_service.domain.ending import reached
 from tuner_service.domain.outcome import State
+from tuner_service.domain.sampler import is_exhaustive
 from tuner_service.domain.study import Control, Ending, StudyRecord
-from tuner_service.errors import NotInStudyError, StoppedByRuleError
+from tuner_service.errors import NotInStudyError, SpecError, StoppedByRuleError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import check_point
 from tuner_service.storage.artifacts import Artifacts
@@ -84,10 +85,14 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
     """Have a point that the user names tried next, and return its configuration; it counts like any other.
 
     Raises:
-        SpecError: If the study has no such parameter, or the value is outside its range.
+        SpecError: If the study has no such parameter, the value is outside its range, or it is a grid.
         NotInStudyError: If the budget is used up, or the study has ended before.
     """
     study = storage.study(name)
+    if is_exhaustive(study.spec.sampler):
+        raise SpecError(
+            f"{name!r} tries every cell of its search space anyway; give points=[...] to have some go first"
+        )
     check_point(study.space, params)
     attempts = storage.attempts(study.study_id)
     taken = {one.configuration for one in attempts}
@@ -98,10 +103,14 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
             f"{name!r} has ended, or is about to, so that nothing is tried there any more; let it go on first: "
             f"`tuner resume {name}`"
         )
-    new = [NewAttempt(one, 0, params=params, forced=True) for one in range(study.budget) if one not in taken][:1]
+    new = [
+        NewAttempt(one, 0, params=params, forced=True) for one in range(study.points, study.budget) if one not in taken
+    ]
+    new = new[:1]
     for one in attempts:
         # A row that waits for the sampler makes room; one with a point of its own stays.
         undrawn = one.state is State.WAITING and one.attempt == 0 and not one.forced
+        undrawn = undrawn and one.configuration >= study.points
         if not new and undrawn and storage.withdraw([one.trial_id]):
             new = [NewAttempt(one.configuration, 1, params=params, forced=True)]
     if not new:

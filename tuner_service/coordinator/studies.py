@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner_service.coordinator.control import check_may_go_on
+from tuner_service.coordinator.points import points_of
 from tuner_service.domain.override import override
+from tuner_service.domain.sampler import is_exhaustive
 from tuner_service.domain.spec import differences, parse_spec, revised, what_changed
 from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
 from tuner_service.errors import (
@@ -85,7 +87,8 @@ def extend(
 
     Raises:
         SpecError: If nothing is to change, or a field is not valid.
-        StudyExistsError: If the budget is as large already, or a change would change what the study's trials mean.
+        StudyExistsError: If the budget is as large already, the cells of a grid are fewer, or a change would change
+            what the study's trials mean.
         StoppedByRuleError: If a stopping rule would end it again at once.
     """
     study = storage.study(name)
@@ -102,6 +105,11 @@ def extend(
     if trials is not None and trials <= study.budget:
         raise StudyExistsError(
             f"study {name!r} has a budget of {study.budget} trials; --trials must be larger to extend it, got {trials}"
+        )
+    if is_exhaustive(study.spec.sampler) and trials is not None and trials > study.points:
+        raise StudyExistsError(
+            f"study {name!r} tries each of the {study.points} cells of its search space once, so that there are no "
+            f"{trials} trials; for repeats or a larger space create another study"
         )
     spec = revised(study.spec, spec)
     check_may_go_on(storage, replace(study, spec=spec))
@@ -120,6 +128,7 @@ def _create(storage: LedgerStorage, path: Path, inspection: Inspection, digest: 
     space: dict[str, str] = {}
     for drawn in inspection.draws:
         space = merge(space, drawn)
+    points = points_of(storage, inspection, space)
     kept = Artifacts(artifacts, spec.name)
     if kept.names("trials"):
         raise ArtifactError(
@@ -129,9 +138,33 @@ def _create(storage: LedgerStorage, path: Path, inspection: Inspection, digest: 
     # The files first: a study that is recorded is one whose artifacts can be written.
     kept.leave_probe(probe)
     code = CodeRecord(path.name, digest)
-    new = NewStudy(spec, code, inspection.kind, artifacts, probe, space, inspection.versions)
-    study = storage.create_study(new)
-    return Created(study, f"created, {len(space)} parameters found" if space else "created")
+    budget = spec.trials or len(points)
+    new = NewStudy(
+        spec,
+        code,
+        inspection.kind,
+        artifacts,
+        probe,
+        space,
+        inspection.versions,
+        budget=budget if inspection.cells is None else min(budget, len(points)),
+        points=points,
+    )
+    return Created(storage.create_study(new), _note(inspection, new))
+
+
+def _note(inspection: Inspection, new: NewStudy) -> str:
+    said = [f"{len(new.space)} parameters found"] if new.space else []
+    if inspection.cells is None:
+        said += [f"{len(new.points)} points to try first"] if new.points else []
+    else:
+        cells, asked = len(new.points), inspection.spec.trials
+        said.append(f"{cells} cells")
+        if asked is not None and asked > cells:
+            said[-1] += f", fewer than trials={asked}"
+        elif asked is not None and asked < cells:
+            said[-1] += f", of which {asked} are tried"
+    return ", ".join(["created", *said])
 
 
 def _continue(
@@ -145,7 +178,10 @@ def _continue(
     changed = differences(study.spec, spec)
     if changed:
         raise _refusal(spec.name, changed)
-    if spec.trials < study.budget and spec.trials != study.spec.trials:
+    trials = study.budget if spec.trials is None else spec.trials
+    if is_exhaustive(spec.sampler):
+        trials = min(trials, study.points)
+    if trials < study.budget and spec.trials != study.spec.trials:
         raise StudyExistsError(
             f"study {spec.name!r} has a budget of {study.budget} trials, which cannot shrink to {spec.trials}; "
             "use `tuner stop` to end it early"
@@ -165,9 +201,9 @@ def _continue(
     if new != study.spec:
         storage.revise_study(study.study_id, new)
         note += f", {', '.join(what_changed(study.spec, new))}"
-    if spec.trials > study.budget:
-        storage.extend_study(study.study_id, spec.trials)
-        note += f", extended from {study.budget} to {spec.trials} trials"
+    if trials > study.budget:
+        storage.extend_study(study.study_id, trials)
+        note += f", extended from {study.budget} to {trials} trials"
     elif study.ending is not None and new == study.spec:
         note = f"already {study.ending}"
     return Created(study, note)

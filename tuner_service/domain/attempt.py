@@ -32,6 +32,7 @@ class Attempt:
     checkpoint: int = 0  #: epochs after which it was last saved
     last_value: float | None = None  #: the metric at that epoch
     value: float | None = None  #: the objective's value; for a pruned trial the last reported one
+    feasible: bool = True  #: all constraints that its code has set are satisfied
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,12 @@ def settled_by(attempts: Iterable[Attempt], max_attempts: int) -> Attempt | None
 
 
 def best_attempt(attempts: Iterable[Attempt], direction: Direction) -> Attempt | None:
-    """Return the complete attempt with the best value, the earliest of equals."""
+    """Return the complete attempt with the best value, the earliest of equals; a feasible one, if there is any."""
+    complete = [one for one in attempts if one.state is State.COMPLETE and one.value is not None]
     best: Attempt | None = None
-    for one in attempts:
+    for one in [one for one in complete if one.feasible] or complete:
         than = None if best is None else best.value
-        if one.state is State.COMPLETE and one.value is not None and is_better(one.value, than, direction):
+        if one.value is not None and is_better(one.value, than, direction):
             best = one
     return best
 

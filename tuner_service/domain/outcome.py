@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ERROR = "error"
     CANCELLED = "cancelled"
     WITHDRAWN = "withdrawn"
+    EXHAUSTED = "exhausted"
 
 
 class Counts(StrEnum):
@@ -72,6 +73,7 @@ RULES: Mapping[Reason, Rule] = {
     Reason.ERROR: Rule(State.FAIL, Counts.CHARGED, "the study's code raised an error"),
     Reason.CANCELLED: Rule(State.FAIL, Counts.NEVER, "was cancelled"),
     Reason.WITHDRAWN: Rule(State.FAIL, Counts.NEVER, "was taken back before anyone claimed it"),
+    Reason.EXHAUSTED: Rule(State.FAIL, Counts.NEVER, "found no parameters that were not tried before"),
 }
 
 

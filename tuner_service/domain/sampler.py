@@ -53,7 +53,8 @@ class CmaEs(_Sampler):
     """Covariance matrix adaptation (Hansen, arXiv:1604.00772), by the package ``cmaes``, for numbers."""
 
     kind: Literal["cma-es"] = "cma-es"
-    population: int | None = Field(default=None, ge=4, strict=True)  #: trials a generation; by default 4 + 3 ln(parameters)
+    #: trials a generation; by default 4 + 3 ln(parameters)
+    population: int | None = Field(default=None, ge=4, strict=True)
     sigma: float = Field(default=1 / 6, gt=0.0, le=1.0)  #: first standard deviation, as a share of each range
 
 
@@ -101,7 +102,8 @@ class Grid(_Sampler):
     kind: Literal["grid"] = "grid"
     #: choices for each parameter, as for scikit-learn's ``param_grid``; without it the code is tried to find the cells
     space: dict[str, tuple[Param, ...]] | None = None
-    points: int | None = Field(default=None, ge=2, strict=True)  #: values, evenly spread, of a range that has no ``step``
+    #: values, evenly spread, of a range that has no ``step``
+    points: int | None = Field(default=None, ge=2, strict=True)
 
     @model_validator(mode="after")
     def _check_choices(self) -> Self:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tuner_service.domain.attempt import Param
 from tuner_service.domain.spec import StudySpec
 
 
@@ -36,6 +37,14 @@ class CodeRecord:
 
 
 @dataclass(frozen=True)
+class Point:
+    """The parameters of one configuration, known when its study is created; what it does not name is drawn."""
+
+    params: Mapping[str, Param]
+    source: str = ""  #: where it comes from, for people; kept beside its trial
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """A study as the storage keeps it; times are the database's, in seconds since 1970."""
 
@@ -49,6 +58,7 @@ class StudyRecord:
     probe: str  #: content of the probe file there, by which a worker knows that it is the same place
     space: Mapping[str, str] = field(default_factory=dict)  #: parameter name to distribution, as probing found them
     versions: Mapping[str, str] = field(default_factory=dict)  #: package name to version, at creation
+    points: int = 0  #: configurations with a point of their own: the first so many, all cells of a grid
     control: Control = Control.RUN
     ending: Ending | None = None
     ending_message: str = ""  #: why it ended, where that needs words
@@ -72,3 +82,5 @@ class NewStudy:
     probe: str
     space: Mapping[str, str]
     versions: Mapping[str, str]
+    budget: int
+    points: Sequence[Point] = ()  #: of the configurations 0, 1, ...

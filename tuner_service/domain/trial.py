@@ -18,6 +18,7 @@ class Trial:
     best_epoch: int | None = None  #: the epoch, from 1, at which the value was reached
     reported: Mapping[int, float] = field(default_factory=dict)  #: values by step, as Optuna has them
     attributes: Mapping[str, object] = field(default_factory=dict)  #: user attributes
+    constraints: Mapping[str, float] = field(default_factory=dict)  #: satisfied at zero or below
     failure: Failure | None = None
     started_at: float | None = None
     code: str | None = None  #: digest of the code that trained it

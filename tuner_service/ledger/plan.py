@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, by_configuration, settled_by
@@ -99,9 +99,10 @@ def plan(
     if study.control is Control.PAUSE:
         return []
     open_now = {one.configuration for one in (*running, *waiting)}
-    retries: list[NewAttempt] = [
-        _next(grouped[one]) for one in sorted(grouped) if one not in settled and one not in open_now
-    ]
+    missing = [one for one in sorted(grouped) if one not in settled and one not in open_now]
+    if any(one.reason is Reason.EXHAUSTED and (one.ended_at or 0.0) > study.resumed_at for one in attempts):
+        return _exhausted(study, grouped, missing, running, waiting, len(settled))
+    retries: list[NewAttempt] = [_next(grouped[one]) for one in missing]
     room = max(WAITING_PER_SLOT * max(slots, 1) - len(waiting) - len(retries), 0)
     fresh = [one for one in budget if one not in grouped][:room]
     return [*(Enqueue(one) for one in retries), *(Enqueue(NewAttempt(one, 0)) for one in fresh)]
@@ -114,6 +115,35 @@ def _stop(study: StudyRecord, rule: Reached, running: list[Attempt], waiting: li
     # The epochs of those that run are within the limit.
     cancels = study.spec.stop.running == "cancel" and rule.rule != "epochs"
     return [CancelRunning()] if cancels and study.control is not Control.CANCEL else []
+
+
+def _exhausted(
+    study: StudyRecord,
+    grouped: Mapping[int, Sequence[Attempt]],
+    missing: Sequence[int],
+    running: Sequence[Attempt],
+    waiting: Sequence[Attempt],
+    settled: int,
+) -> list[Action]:
+    """Return what is to be done once there is nothing more to draw: what has its parameters is still settled."""
+    undrawn = [one for one in waiting if one.attempt == 0 and not one.forced and one.configuration >= study.points]
+    retries = [grouped[one] for one in missing if _has_parameters(study, grouped[one])]
+    points = [one for one in range(min(study.points, study.budget)) if one not in grouped]
+    actions: list[Action] = [Withdraw(one.trial_id) for one in undrawn]
+    actions += [Enqueue(_next(mine)) for mine in retries]
+    actions += [Enqueue(NewAttempt(one, 0)) for one in points]
+    if running or len(waiting) > len(undrawn) or retries or points:
+        return actions
+    message = f"the search space is exhausted: {settled} configurations were settled, and no other was found"
+    return [*actions, End(Ending.FINISHED, message)]
+
+
+def _has_parameters(study: StudyRecord, attempts: Sequence[Attempt]) -> bool:
+    """Return whether the next attempt of a configuration would not have to draw."""
+    tried = [one for one in attempts if one.reason is not Reason.WITHDRAWN]
+    if tried:
+        return tried[-1].reason is not Reason.EXHAUSTED
+    return attempts[0].configuration < study.points or any(one.forced for one in attempts)
 
 
 def repeated_error(attempts: Sequence[Attempt], times: int, *, since: float) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +16,17 @@ from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.direction import is_better
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.pruner import judged_before
+from tuner_service.domain.sampler import CustomSampler
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import Progress
-from tuner_service.errors import StorageUnavailableError, TrialLostError
+from tuner_service.errors import StorageError, StorageUnavailableError, TrialLostError
+from tuner_service.ledger.drawing import Drawing
 from tuner_service.ledger.patience import Patience, patiently
-from tuner_service.search.sampler import make_sampler
-from tuner_service.search.space import check_kept
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
-from tuner_service.training.remote_trial import suggest
+from tuner_service.storage.param import CONSTRAINT
+
+_log = logging.getLogger(__name__)
 
 
 class RunningAttempt:
@@ -45,7 +48,8 @@ class RunningAttempt:
         self.progress_now = Progress(claim.trial_id, 0, None)
         self._judged: set[int] = set()
         self._reported: set[int] = set()
-        self._trial: optuna.trial.Trial | None = None
+        self._drawing = Drawing(storage, study, claim, worker_id)
+        self._feasible = True
 
     @property
     def training_seed(self) -> int:
@@ -54,9 +58,14 @@ class RunningAttempt:
 
     def suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401 - any parameter
         """Return a parameter: given with the row, drawn before, or drawn now."""
-        check_kept(self._study.space, name, distribution)
+        return self._through_optuna(lambda: self._drawing.suggest(name, distribution))
 
-        return self._through_optuna(lambda: suggest(self._optuna_trial(), name, distribution))
+    def drawn(self, *, repeats: bool = False) -> bool:
+        """Write the parameters so far, and return whether they are the attempt's; if not, they are drawn again.
+
+        Unless ``repeats`` they are not where another configuration has the same.
+        """
+        return bool(self._through_optuna(lambda: self._drawing.confirm(repeats=repeats)))
 
     def report(self, step: int, epoch: int, value: float) -> None:
         """Record a value for Optuna's pages and samplers, under the step that the study's code counts."""
@@ -65,7 +74,7 @@ class RunningAttempt:
 
     def _report_once(self, step: int, value: float) -> None:
         if step not in self._reported:
-            self._optuna_trial().report(value, step)
+            self._optuna_storage.set_trial_intermediate_value(self.claim.trial_id, step, value)
             self._reported.add(step)
 
     def progress(self, epoch: int, value: float) -> None:
@@ -115,22 +124,33 @@ class RunningAttempt:
 
     def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Record an attribute of the study's code."""
-        self._through_optuna(lambda: self._optuna_trial().set_user_attr(key, value))
+        if not self._drawing.set_attribute(key, value):
+            self._through_optuna(lambda: self._optuna_storage.set_trial_user_attr(self.claim.trial_id, key, value))
 
     def set_constraint(self, key: str, value: float) -> None:
         """Record a constraint, satisfied at zero or below."""
-        self._through_optuna(lambda: self._optuna_trial().set_constraint(key, value))
+        note = f"{CONSTRAINT}{key}"
+        self._feasible &= value <= 0
+        if not self._drawing.set_note(note, value):
+            self._through_optuna(lambda: self._optuna_storage.set_trial_system_attr(self.claim.trial_id, note, value))
 
     def keep_model(self, value: float) -> bool:
         """Return whether a model of this value is worth keeping: nothing in the study is better so far."""
         attempts = self._patiently(lambda: self._storage.attempts(self._study.study_id))
-        complete = [one.value for one in attempts if one.state is State.COMPLETE and one.value is not None]
-        return not any(is_better(other, value, self._study.spec.better) for other in complete)
+        rivals = [one for one in attempts if one.state is State.COMPLETE and one.feasible >= self._feasible]
+        if any(one.feasible and not self._feasible for one in rivals):
+            return False
+        return not any(is_better(one.value, value, self._study.spec.better) for one in rivals if one.value is not None)
 
     def settle(self, outcome: Outcome) -> Outcome:
         """Record how it ended, and return what was recorded: running out of memory twice is more than once."""
         if outcome.reason is Reason.OOM and self.ran_out_of_memory_before():
             outcome = dataclasses.replace(outcome, reason=Reason.INFEASIBLE)
+        if outcome.reason is not Reason.EXHAUSTED:
+            # Parameters with which the study's code fails are shown even where they are another's, too.
+            self._through_optuna(lambda: self._drawing.keep(repeats=outcome.reason is Reason.ERROR))
+            if isinstance(self._study.spec.sampler, CustomSampler):
+                self._through_optuna(lambda: self._after_trial(outcome))
         self._patiently(lambda: self._storage.settle(self.claim.trial_id, self._worker_id, outcome))
         return outcome
 
@@ -138,21 +158,19 @@ class RunningAttempt:
         """Return whether an earlier attempt of the configuration did: then this one is to be alone on its device."""
         return self.claim.attempt > 0 and any(one.reason is Reason.OOM for one in self.predecessors())
 
-    def _optuna_trial(self) -> optuna.trial.Trial:
-        if self._trial is None:
-            spec = self._study.spec
-            study = optuna.study.Study(
-                self._study.name,
-                self._storage.optuna_storage(),
-                sampler=make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=self.claim.configuration),
-                # Pruning is this service's own; Optuna's Hyperband would also split the sampler's history.
-                pruner=optuna.pruners.NopPruner(),
-            )
-            # Optuna's cache knows the trials that were read through it, and refuses parameters of any other: a sampler
-            # that reads no history would find this one unknown.
-            study.get_trials(deepcopy=False)
-            self._trial = optuna.trial.Trial(study, self.claim.trial_id)
-        return self._trial
+    def _after_trial(self, outcome: Outcome) -> None:
+        values = None if outcome.value is None else [outcome.value]
+        try:
+            self._drawing.after_trial(optuna.trial.TrialState[outcome.state], values)
+        except (StorageError, StorageInternalError):
+            raise
+        except Exception:
+            # What the training came to is not lost for it.
+            _log.exception("%s.after_trial failed", self._study.spec.sampler)
+
+    @property
+    def _optuna_storage(self) -> optuna.storages.BaseStorage:
+        return self._storage.optuna_storage()
 
     def _through_optuna(self, call: Any) -> Any:  # noqa: ANN401 - any call
         def translated() -> Any:  # noqa: ANN401
@@ -161,8 +179,6 @@ class RunningAttempt:
             except UpdateFinishedTrialError:
                 raise TrialLostError(f"trial {self.claim.number} has ended without this worker") from None
             except StorageInternalError as error:
-                # What was written may be there although the answer was lost: start again from what the storage has.
-                self._trial = None
                 cause = str(error.__cause__ or error).strip().splitlines()[0]
                 raise StorageUnavailableError(f"the storage cannot be used: {cause}") from error
 

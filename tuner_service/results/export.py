@@ -89,6 +89,7 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "epochs": attempt.epoch,
         "best_epoch": trial.best_epoch,
         "params": _plain(trial.params),
+        "constraints": _plain(trial.constraints),
         "started_at": iso(trial.started_at),
         "ended_at": iso(attempt.ended_at),
         "seconds": None if trial.seconds is None else round(trial.seconds, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import Outcome, Reason
@@ -27,6 +27,18 @@ class Claim:
     attempt: int
     claimed_at: float  #: by the backend's clock
     params: Mapping[str, Param]  #: parameters that are given, by name; the others are sampled
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Parameters of an attempt, as Optuna's tables hold them, and what the sampler noted of it."""
+
+    params: Mapping[
+        str, tuple[float, str]
+    ]  #: name to the number that stands for the value, and the distribution's JSON
+    notes: Mapping[str, Any]  #: the sampler's attributes of the trial, JSON values
+    attributes: Mapping[str, Any]  #: those of the study's code, JSON values
+    digest: str | None = None  #: of all its parameters; the same for the same configuration
 
 
 @dataclass(frozen=True)
@@ -94,13 +106,25 @@ class LedgerStorage(Protocol):
         """Return all attempts of a study, in the order of their trial numbers."""
 
     def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
-        """Insert waiting rows and return how many; one whose configuration and attempt are there is left out."""
+        """Insert waiting rows and return how many; one whose configuration and attempt are there is left out.
+
+        The first attempt of a configuration that has a point gets its parameters. A retry gets those of the attempt
+        that it repeats, with what the sampler noted of it.
+        """
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         """Make a waiting row this worker's, retries first; ``None`` where none waits or none may be claimed.
 
         The stopping rules are looked at in the same transaction: however many claim at once, the epochs of those that
         run, at their longest, and of those that have ended are never more than ``stop.epochs``.
+        """
+
+    def record_draw(self, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool = False) -> bool:
+        """Write the parameters of a running attempt, and return whether they were written.
+
+        With ``unless_repeated`` they are not where another configuration of the study has the same. Said again after a
+        lost reply it changes nothing. Raises ``TrialLostError`` where the attempt is not this worker's any more, and
+        ``StudyFileError`` where a parameter came with other choices before, which Optuna cannot hold.
         """
 
     def record_rung(

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 #: Version of the ``tuner_`` tables; raised by every change to them.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 optuna_metadata = MetaData()
 metadata = MetaData()
@@ -139,6 +139,7 @@ tuner_studies = Table(
     Column("probe", String(64), nullable=False),
     Column("space", Text, nullable=False),
     Column("versions", Text, nullable=False),
+    Column("points", Integer, nullable=False),
     Column("control", String(20), nullable=False),
     Column("ending", String(20)),
     Column("ending_message", Text, nullable=False, default=""),
@@ -171,9 +172,20 @@ tuner_attempts = Table(
     Column("error", Text),
     Column("failure", Text),
     Column("code", String(64)),
+    Column("draw", String(32)),
     # What makes the budget exact: nobody can insert an attempt twice.
     UniqueConstraint("study_id", "configuration", "attempt", name="tuner_attempts_once"),
     Index("tuner_attempts_owner", "owner"),
+    Index("tuner_attempts_draw", "study_id", "draw"),
+)
+
+tuner_points = Table(
+    "tuner_points",
+    metadata,
+    Column("study_id", Integer, ForeignKey("tuner_studies.study_id", ondelete="CASCADE"), primary_key=True),
+    Column("configuration", Integer, primary_key=True, autoincrement=False),
+    Column("params", Text, nullable=False),
+    Column("source", Text, nullable=False),
 )
 
 tuner_rungs = Table(

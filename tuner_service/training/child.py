@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner_service.domain.outcome import Failure, Reason
-from tuner_service.errors import StudyFileError, TrialLostError
+from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
 from tuner_service.training.assignment import LOG_FILE, Assignment, Result
 from tuner_service.training.parent import die_with_parent
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
@@ -88,6 +88,8 @@ def _train_network(
         raise
     except optuna.TrialPruned:
         return result(Reason.PRUNED, watch.last)
+    except SpaceExhaustedError as error:
+        return result(Reason.EXHAUSTED, None, Failure("SpaceExhausted", str(error), host=socket.gethostname()))
     except network.InterruptedTrainingError:
         return result(Reason.INTERRUPTED, None)
     except network.DivergedError as error:

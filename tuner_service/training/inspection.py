@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 
 from tuner_service.domain.override import override
+from tuner_service.domain.sampler import Grid, is_exhaustive
 from tuner_service.domain.spec import StudySpec, parse_spec
 from tuner_service.errors import SpecError, TunerServiceError, UserCodeError
+from tuner_service.search.grid import Cell, CellWalk, in_order, product
+from tuner_service.search.sampler import make_sampler
 from tuner_service.training import study_file
 from tuner_service.training.data import Data
 from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
@@ -22,6 +27,9 @@ from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
 #: Draws from the search space, and seconds after which no further one is begun.
 _DRAWS = 10
 _DRAWING_S = 10.0
+#: Seconds for finding the cells of a grid, and networks that are built before their memory is given back.
+_WALKING_S = 120.0
+_NETWORKS_IN_MEMORY = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Inspection:
     kind: str
     draws: Sequence[Mapping[str, BaseDistribution]]  #: the parameters of some draws from the search space
     versions: Mapping[str, str]  #: package name to version
+    cells: Sequence[Cell] | None = None  #: where each cell is tried once, in the order in which they are
 
 
 def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
@@ -53,22 +62,24 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
         # default pruner is the median.
         given = {"name": path.stem, "metric": "value", "max_epochs": 100, "pruner": {"kind": "median"}}
     spec = parse_spec(override(given, *changes))
+    # What it needs is missing here, or its arguments are wrong: told before anything is built.
+    make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=0)
     draws = _probe(study, spec) if study.kind == "build_model" else []
-    return Inspection(spec, study.kind, draws, _versions())
+    cells = None
+    if is_exhaustive(spec.sampler):
+        cells, found = _cells(study, spec)
+        draws = [*draws, *found]
+    return Inspection(spec, study.kind, draws, _versions(), cells)
 
 
-class _ProbePipe(Pipe):
-    """Answers a trial from an in-memory study, so that a study's code can be tried without a storage."""
+class _Answering(Pipe):
+    """Answers a trial's questions for parameters, so that a study's code can be tried without a storage."""
 
-    def __init__(self, seed: int) -> None:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-        self._trial = optuna.create_study(sampler=sampler).ask()
+    def __init__(self, suggest: Callable[[str, BaseDistribution], Any]) -> None:
+        self._suggest = suggest
 
     def ask(self, op: str, *arguments: Any) -> Any:  # noqa: ANN401 - as the method it stands for
-        if op != "suggest":
-            return False
-        name, distribution = arguments
-        return suggest(self._trial, name, distribution)
+        return self._suggest(*arguments) if op == "suggest" else False
 
     def tell(self, op: str, *arguments: object) -> None:
         """Take note of nothing."""
@@ -76,12 +87,11 @@ class _ProbePipe(Pipe):
 
 def probe_trial(seed: int) -> RemoteTrial:
     """Return a trial whose parameters are random draws that nobody records."""
-    return RemoteTrial(_ProbePipe(seed), 0, time.time())
+    drawing = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    return RemoteTrial(_Answering(functools.partial(suggest, drawing)), 0, time.time())
 
 
 def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseDistribution]]:
-    from tuner_service.training import network
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data = _guarded("load_data", study.path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
     started = time.monotonic()
@@ -89,12 +99,7 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
     for seed in range(_DRAWS):
         trial = probe_trial(seed)
         try:
-            model = _guarded("build_model", study.path, lambda trial=trial: network.build(study, trial))
-            options = {}
-            if study.fit is None:
-                options = _guarded(
-                    "fit_options", study.path, lambda trial=trial: network.options(study, trial, spec.max_epochs)
-                )
+            model, options = _build(study, trial, spec)
         except UserCodeError:
             # A corner of the space that the study's code refuses costs a trial there, not the whole study.
             if seed == 0:
@@ -106,6 +111,60 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
         if time.monotonic() - started > _DRAWING_S:
             break
     return draws
+
+
+def _cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
+    """Return the cells of a finite space in the order of their trials, and what was asked for in finding them."""
+    points, found = spec.points, list[dict[str, BaseDistribution]]()
+    if isinstance(spec.sampler, Grid) and spec.sampler.space is not None:
+        cells = product(spec.sampler.space)
+    elif study.kind == "build_model":
+        cells, found = _walk(study, spec)
+    elif points:
+        cells, points = list(points), ()
+    else:
+        raise SpecError(
+            "an objective(trial) trains when it is called, so that the cells of its search space cannot be found by "
+            "trying it. Name the choices, sampler=Grid(space={'units': [32, 64]}), or each cell, points=[{...}, ...]"
+        )
+    return in_order(cells, spec.sampler, seed=spec.sampler_seed, first=points), found
+
+
+def _walk(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
+    import keras
+
+    walk = CellWalk(spec.sampler.points if isinstance(spec.sampler, Grid) else None)
+    cells: list[Cell] = []
+    found: dict[tuple[str, str], dict[str, BaseDistribution]] = {}
+    started, going_on = time.monotonic(), True
+    while going_on:
+        trial = RemoteTrial(_Answering(walk.suggest), 0, time.time())
+        # A corner that the code refuses is a cell like the others; its trial says what is wrong with it.
+        with contextlib.suppress(UserCodeError):
+            _build(study, trial, spec)
+        cells.append(trial.params)
+        for name, distribution in trial.distributions.items():
+            found.setdefault((name, distribution_to_json(distribution)), {name: distribution})
+        going_on = walk.go_on()
+        if going_on and time.monotonic() - started > _WALKING_S:
+            raise SpecError(
+                f"finding the cells of the search space by building their networks took {_WALKING_S:.0f} s for "
+                f"{len(cells)} of about {walk.about}. Name the choices, sampler=Grid(space={{'units': [32, 64]}}), or "
+                "each cell, points=[{...}, ...], or use another sampler"
+            )
+        if len(cells) % _NETWORKS_IN_MEMORY == 0:
+            keras.utils.clear_session()
+    return cells, list(found.values())
+
+
+def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> tuple[Any, dict[str, Any]]:
+    """Return the network of a trial and the options of its fit."""
+    from tuner_service.training import network
+
+    model = _guarded("build_model", study.path, lambda: network.build(study, trial))
+    if study.fit is not None:
+        return model, {}
+    return model, _guarded("fit_options", study.path, lambda: network.options(study, trial, spec.max_epochs))
 
 
 def _try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401

@@ -19,7 +19,7 @@ from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL
 from tuner_service.training.batches import BATCH_SIZE, ShuffledBatches, is_arrays
 from tuner_service.training.checkpoint import Checkpoint, plain_state, restore, restore_plain, variables_of
 from tuner_service.training.data import Data, Part
-from tuner_service.training.remote_trial import Pipe
+from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 from tuner_service.training.value import number
 
@@ -198,6 +198,26 @@ def options(study: StudyFile, trial: optuna.trial.BaseTrial, max_epochs: int) ->
     return {"verbose": 0, **given, "epochs": epochs, "callbacks": list(given.get("callbacks") or [])}
 
 
+def draw(study: StudyFile, trial: RemoteTrial, pipe: Pipe, task: Assignment) -> tuple[keras.Model, dict[str, Any]]:
+    """Return the network of a trial and the arguments of its fit, for parameters that no other configuration has.
+
+    They are drawn, and the network is built, as often as that takes. What a study's own ``fit`` will ask for is not
+    known yet; there nothing is compared.
+
+    Raises:
+        SpaceExhaustedError: If no such parameters are found.
+    """
+    while True:
+        model = build(study, trial)
+        given = {} if study.fit is not None else options(study, trial, task.max_epochs)
+        if pipe.ask("drawn", study.fit is not None):
+            return model, given
+        trial.redraw()
+        # As if it were the first: the same initial weights, the same names of layers.
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(task.seed)
+
+
 def arguments(part: Part) -> dict[str, Any]:
     """Return a part of the data as arguments of ``fit`` or ``evaluate``."""
     if not isinstance(part, tuple):
@@ -207,7 +227,7 @@ def arguments(part: Part) -> dict[str, Any]:
 
 def train(
     study: StudyFile,
-    trial: optuna.trial.BaseTrial,
+    trial: RemoteTrial,
     data: Data,
     pipe: Pipe,
     task: Assignment,
@@ -222,14 +242,13 @@ def train(
         StudyFileError: If the study's code broke its side of the contract.
     """
     tuned = data.for_tuning()
-    model = build(study, trial)
+    model, given = draw(study, trial, pipe, task)
     if study.fit is not None:
         returned = study.fit(trial, model, tuned, [watch])
         if task.rungs and not watch.epochs:
             trial.set_user_attr("not_pruned", f"fit reported no epoch, so it could not be stopped early: {_REPORTING}")
         value, batch_size = _score(returned, watch, task), None
     else:
-        given = options(study, trial, task.max_epochs)
         watch.keep_checkpoints(given["callbacks"])
         given["callbacks"].append(watch)
         _resume(model, tuned, task, watch, scratch)

@@ -79,9 +79,16 @@ class RemoteTrial(BaseTrial):
         self._datetime_start = datetime.datetime.fromtimestamp(started_at)
         self._params: dict[str, Any] = {}
         self._distributions: dict[str, BaseDistribution] = {}
-        self._user_attrs: dict[str, Any] = dict(attributes or {})
+        self._given_attributes = dict(attributes or {})
+        self._user_attrs: dict[str, Any] = dict(self._given_attributes)
         self._constraints: dict[str, float] = {}
         self._reported: dict[int, float] = {}
+
+    def redraw(self) -> None:
+        """Forget all that was suggested and said: what the study's code asks for is drawn anew."""
+        for kept in (self._params, self._distributions, self._constraints, self._reported):
+            kept.clear()
+        self._user_attrs = dict(self._given_attributes)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False

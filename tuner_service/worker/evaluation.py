@@ -48,6 +48,7 @@ class Evaluation:
         self._watchdog = Watchdog(study.spec.limits, started_at=time.monotonic())
         self._operations: Mapping[str, Callable[..., Any]] = {
             "suggest": attempt.suggest,
+            "drawn": lambda repeats: attempt.drawn(repeats=repeats),
             "report": attempt.report,
             "progress": attempt.progress,
             "resumed": attempt.resumed,

@@ -75,8 +75,9 @@ class Slot:
                     recorded = attempt.settle(outcome)
                     self.outbox.remove(attempt.claim.trial_id)
                     _log.info("trial %d: %s%s", attempt.claim.number, recorded.reason, shown(recorded))
-                    if recorded.reason is Reason.ERROR:
-                        # An error that repeats itself ends the study before more trials run into it.
+                    if recorded.reason in (Reason.ERROR, Reason.EXHAUSTED):
+                        # An error that repeats itself ends the study before more trials run into it, and so does a
+                        # search space without anything new.
                         patiently(lambda: reconcile(self.storage, self.study.name))
                     if RULES[recorded.reason].counts is Counts.ALWAYS:
                         files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])

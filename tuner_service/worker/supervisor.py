@@ -10,16 +10,19 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from tuner_service.domain.sampler import CustomSampler
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import (
     CodeChangedError,
     SchemaError,
+    SpecError,
     StorageUnavailableError,
     StudyFileError,
     StudyNotFoundError,
 )
 from tuner_service.ledger.patience import patiently
 from tuner_service.ledger.reconcile import reconcile
+from tuner_service.search.custom import kept_in_memory
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import study_file
@@ -62,6 +65,7 @@ class Supervisor:
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
+        self._check_alone(study)
         start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
         outbox = Outbox(self._settings.outbox, study.probe)
         outbox.deliver(self._storage)
@@ -103,6 +107,21 @@ class Supervisor:
         if self._failure is not None:
             raise self._failure
         return INTERRUPTED if self._stopping.is_set() else DONE
+
+    def _check_alone(self, study: StudyRecord) -> None:
+        """Raise ``SpecError`` where the study's sampler learns in memory, and this worker's slots are not one alone."""
+        if not isinstance(study.spec.sampler, CustomSampler):
+            return
+        kept = kept_in_memory(study.spec.sampler)
+        now = self._storage.now()
+        others = [one.worker_id for one in self._storage.workers(study.study_id) if one.alive(now)]
+        others = [one for one in others if one != self._settings.worker_id]
+        if kept and (others or len(self._settings.devices) > 1):
+            raise SpecError(
+                f"{study.spec.sampler.path} keeps what it learns in memory ({', '.join(kept)}), where other slots and "
+                f"workers do not see it, so that {study.name!r} can have one worker with one slot only; "
+                + (f"{', '.join(others)} works on it" if others else "start this one with --slots 1")
+            )
 
     def _hand_back(self) -> None:
         """Make new rows of what was interrupted: whoever claims next takes those first."""

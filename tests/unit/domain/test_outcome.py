@@ -20,6 +20,7 @@ _TABLE = [
     pytest.param(Reason.ERROR, State.FAIL, Counts.CHARGED, id="exception in the study's code"),
     pytest.param(Reason.CANCELLED, State.FAIL, Counts.NEVER, id="cancelled"),
     pytest.param(Reason.WITHDRAWN, State.FAIL, Counts.NEVER, id="withdrawn"),
+    pytest.param(Reason.EXHAUSTED, State.FAIL, Counts.NEVER, id="nothing new to draw"),
 ]
 
 

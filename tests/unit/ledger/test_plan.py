@@ -222,6 +222,57 @@ class TestForced:
         assert _plan(make_study(budget=1), *self.failed, taken_back) == [again]
 
 
+class TestExhausted:
+    """A configuration has found no parameters that are not another's."""
+
+    _NOTHING = make_attempt(2, reason=Reason.EXHAUSTED, ended_at=_NOW - 1)
+
+    def _plan(self, *attempts: Attempt, budget: int = 9, **fields: Any) -> list[Action]:
+        return _plan(make_study(budget=budget, **fields), *attempts, self._NOTHING)
+
+    def test_the_study_ends_once_nothing_runs(self) -> None:
+        """Before its budget is settled, and says so."""
+        (end,) = self._plan(_done(0), _done(1))
+        assert end == End(
+            Ending.FINISHED, "the search space is exhausted: 2 configurations were settled, and no other was found"
+        )
+
+    def test_what_runs_is_waited_for(self) -> None:
+        """Nothing new is tried meanwhile, and rows that nobody has drawn are taken back."""
+        waiting = make_attempt(3)
+        assert self._plan(_done(0), _running(1), waiting) == [Withdraw(waiting.trial_id)]
+        assert self._plan(_done(0), _running(1), replace(waiting, state=State.FAIL, reason=Reason.WITHDRAWN)) == []
+
+    def test_what_has_parameters_is_still_settled(self) -> None:
+        """Retries, points of the study and points of users; a drawn one is not taken back."""
+        lost = _done(1, Reason.INTERRUPTED)
+        assert self._plan(_done(0), lost) == [Enqueue(NewAttempt(1, 1, params_of=lost.trial_id))]
+        assert self._plan(_done(0), points=2) == [Enqueue(NewAttempt(1, 0))]
+        asked_for = make_attempt(3, forced=True)
+        assert self._plan(_done(0), _done(1), asked_for) == []
+        taken_back = replace(asked_for, state=State.FAIL, reason=Reason.WITHDRAWN)
+        assert self._plan(_done(0), _done(1), taken_back) == [Enqueue(NewAttempt(3, 1, params_of=taken_back.trial_id))]
+
+    def test_what_was_interrupted_first_ends_it_as_well(self) -> None:
+        """The last attempt decides, so that there is no end without end."""
+        before = make_attempt(2, reason=Reason.INTERRUPTED, ended_at=_NOW - 50)
+        again = make_attempt(2, 1, reason=Reason.EXHAUSTED, ended_at=_NOW - 1)
+        (end,) = _plan(make_study(budget=9), _done(0), _done(1), before, again)
+        assert isinstance(end, End)
+
+    def test_a_study_that_was_resumed_tries_again(self) -> None:
+        """Another choice may have been accepted since."""
+        assert self._plan(_done(0), _done(1), budget=3, resumed_at=_NOW) == [
+            Enqueue(NewAttempt(2, 1, params_of=self._NOTHING.trial_id))
+        ]
+
+    def test_a_budget_that_is_settled_is_not_called_exhausted(self) -> None:
+        """Where another attempt has settled the configuration after all."""
+        assert self._plan(_done(0), _done(1), make_attempt(2, 1, reason=Reason.FINISHED), budget=3) == [
+            End(Ending.FINISHED)
+        ]
+
+
 @pytest.mark.parametrize("ending", list(Ending))
 def test_a_study_that_has_ended_takes_back_what_still_waits(ending: Ending) -> None:
     """A row that came in while it ended does not wait for ever."""

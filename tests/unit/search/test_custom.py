@@ -57,9 +57,16 @@ def test_it_gets_its_arguments_and_a_seed() -> None:
     made = make_custom(spec, seed=3)
     assert isinstance(made, Remembering)
     assert made.best == 0.5
-    first = [optuna.create_study(sampler=make_custom(spec, seed=3)).ask().suggest_float("x", 0, 1) for _ in range(2)]
-    assert first[0] == first[1]
     assert isinstance(make_custom(CustomSampler(path="samplers_of_mine.Seedless"), seed=3), Seedless)
+
+
+def test_one_that_learns_in_memory_is_one_object() -> None:
+    """So that what it has learned is there at the next claim; any other is made anew, with the seed of its draw."""
+    remembering = CustomSampler(path="samplers_of_mine.Remembering")
+    assert make_custom(remembering, seed=3) is make_custom(remembering, seed=4)
+    plain = CustomSampler(path="optuna.samplers.RandomSampler")
+    drawn = [optuna.create_study(sampler=make_custom(plain, seed)).ask().suggest_float("x", 0, 1) for seed in (3, 3, 4)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.mark.parametrize(

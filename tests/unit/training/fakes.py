@@ -14,10 +14,10 @@ MAX_EPOCHS = 6
 
 
 class FakePipe(Pipe):
-    """Records what training asks and tells; answers with what it was given, ``False`` to everything else."""
+    """Records what training asks and tells; answers with what it was given, else that a draw is kept, and ``False``."""
 
     def __init__(self, **answers: Callable[..., Any]) -> None:
-        self._answers = answers
+        self._answers = {"drawn": lambda *_: True, **answers}
         self.asked: list[tuple[Any, ...]] = []
         self.told: list[tuple[Any, ...]] = []
         #: Called after each note, with the note.

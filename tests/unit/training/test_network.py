@@ -20,6 +20,7 @@ from tuner_service.training import network
 from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
 from tuner_service.training.checkpoint import Checkpoint, variables_of
 from tuner_service.training.data import Data
+from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
 _ROWS, _FEATURES, _BATCH = 44, 4, 16
@@ -376,6 +377,43 @@ class TestEnding:
         study = make_study_file(build_model=lambda _: made)
         with pytest.raises(StudyFileError, match=message):
             network.build(study, optuna.trial.FixedTrial({}))
+
+
+class TestDrawing:
+    """Parameters that another configuration has are drawn again, before anything is trained."""
+
+    def test_the_network_is_built_again_as_if_it_were_the_first(self, tmp_path: Path) -> None:
+        """With the new parameters, the same initial weights, and nothing of what was said of the one before."""
+        units, taken = iter([3, 5, 3]), iter([False, False, True])
+        pipe = FakePipe(suggest=lambda *_: next(units), drawn=lambda *_: next(taken))
+        trial, task, built = RemoteTrial(pipe, 0, 0.0), make_task(), []
+
+        def build_model(trial: Any) -> keras.Model:
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(trial.suggest_int("units", 1, 9))])
+            model.compile("sgd", "mse")
+            trial.set_user_attr(f"width of network {len(built)}", trial.params["units"])
+            trial.set_constraint("width", trial.params["units"] - 4)
+            built.append((model.count_params(), model.get_weights()[0], model.layers[0].name))
+            return model
+
+        study = make_study_file(build_model=build_model, fit_options=lambda trial: {"epochs": trial.params["units"]})
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(task.seed)
+        model, given = network.draw(study, trial, pipe, task)
+        assert [size for size, *_ in built] == [9, 15, 9]
+        assert (trial.params, given["epochs"], model.layers[0].units) == ({"units": 3}, 3, 3)
+        assert (trial.user_attrs, trial.constraints) == ({"width of network 2": 3}, {"width": -1})
+        assert built[2][2] == built[0][2]
+        np.testing.assert_array_equal(built[2][1], built[0][1])
+
+    @pytest.mark.parametrize("fit", [None, lambda *_: 0.5])
+    def test_where_fit_may_ask_for_more_nothing_is_compared(self, fit: Any) -> None:
+        """Two configurations that are alike so far may differ later."""
+        pipe = FakePipe()
+        network.draw(
+            make_study_file(build_model=lambda _: _dense(), fit=fit), optuna.trial.FixedTrial({}), pipe, make_task()
+        )
+        assert pipe.of("drawn") == [[fit is not None]]
 
 
 class TestOwnFit:

@@ -16,6 +16,7 @@ from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
 from tuner_service.domain.spec import parse_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.trial import Trial
+from tuner_service.storage.param import FIXED_PARAMS, SOURCE, is_sampler_note
 
 STUDY = "tuner:study"
 CONFIGURATION = "tuner:configuration"
@@ -23,21 +24,28 @@ ATTEMPT = "tuner:attempt"
 FORCED = "tuner:forced"
 CLAIM = "tuner:claim"
 OUTCOME = "tuner:outcome"
-FIXED_PARAMS = "fixed_params"  # as Optuna's enqueue_trial has it
-CONSTRAINTS = "constraints"  # prefix, as Optuna's set_constraint has it
 
 
-def waiting_trial(study_id: int, new: NewAttempt, params: Mapping[str, Param]) -> FrozenTrial:
+def waiting_trial(
+    study_id: int, new: NewAttempt, params: Mapping[str, Param], notes: Mapping[str, Any], source: str
+) -> FrozenTrial:
     """Return the row to be inserted for an attempt."""
     attributes: dict[str, Any] = {
         STUDY: study_id,
         CONFIGURATION: new.configuration,
         ATTEMPT: new.attempt,
         FORCED: new.forced,
+        **notes,
     }
     if params:
         attributes[FIXED_PARAMS] = dict(params)
-    return optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=attributes)
+    about = {SOURCE: source} if source else {}
+    return optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=attributes, user_attrs=about)
+
+
+def sampler_notes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what the sampler noted of a trial."""
+    return {key: value for key, value in trial.system_attrs.items() if is_sampler_note(key)}
 
 
 def given_params(trial: FrozenTrial) -> dict[str, Param]:
@@ -101,6 +109,7 @@ def to_attempt(trial: FrozenTrial, progress: Mapping[str, Any], lease_until: flo
         checkpoint=outcome.get("checkpoint") or progress.get("checkpoint", 0),
         last_value=progress.get("value"),
         value=trial.values[0] if trial.values else None,
+        feasible=all(value <= 0 for value in trial.constraints.values()),
     )
 
 
@@ -114,6 +123,7 @@ def to_trial(trial: FrozenTrial, attempt: Attempt, *, curves: bool) -> Trial:
         best_epoch=outcome.get("best_epoch"),
         reported=dict(sorted(trial.intermediate_values.items())) if curves else {},
         attributes=dict(trial.user_attrs),
+        constraints=dict(trial.constraints),
         failure=None if outcome.get("failure") is None else Failure(**outcome["failure"]),
         started_at=claim.get("claimed_at"),
         code=claim.get("code"),

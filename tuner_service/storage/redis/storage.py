@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
+from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,10 +18,11 @@ from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import TrialLostError
-from tuner_service.storage.ledger_storage import Claim, Heard
+from tuner_service.storage.ledger_storage import Claim, Draw, Heard
+from tuner_service.storage.param import CONSTRAINT, check_compatible
 from tuner_service.storage.redis import rows
 from tuner_service.storage.redis.journal import unavailable
-from tuner_service.storage.redis.studies import NAMES, RedisStudies, study_key
+from tuner_service.storage.redis.studies import NAMES, RedisStudies, points_key, study_key
 
 #: What a worker's beat is taken to be where none is known, in seconds.
 _BEAT_S = 10.0
@@ -40,6 +42,11 @@ def _workers_key(study_id: int) -> str:
     return f"tuner:workers:{study_id}"
 
 
+def draws_key(study_id: int) -> str:
+    """Return the key of the hash that says which configuration has which parameters, by their digest."""
+    return f"tuner:draws:{study_id}"
+
+
 class RedisLedgerStorage(RedisStudies):
     """See ``LedgerStorage``. A state changes by one entry of the journal; what is said about it comes before."""
 
@@ -51,7 +58,7 @@ class RedisLedgerStorage(RedisStudies):
                 self._client.hdel(NAMES, rows.study_from_json(text).name)
             rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
             leases = [_lease_key(one._trial_id) for one in trials]
-            others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}"]
+            others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
             keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
@@ -66,8 +73,8 @@ class RedisLedgerStorage(RedisStudies):
         for one in new:
             if (one.configuration, one.attempt) in there:
                 continue
-            params = dict(one.params) if one.params_of is None else rows.given_params(by_id[one.params_of])
-            trial_id = self.optuna_storage().create_new_trial(study_id, rows.waiting_trial(study_id, one, params))
+            row = self._waiting_trial(study_id, one, None if one.params_of is None else by_id[one.params_of])
+            trial_id = self.optuna_storage().create_new_trial(study_id, row)
             first = rows.first_rows(self._trials(study_id))
             if first[one.configuration, one.attempt] == trial_id:
                 inserted += 1
@@ -75,6 +82,14 @@ class RedisLedgerStorage(RedisStudies):
                 # Another reconciler was faster; its row stands before this one in everybody's journal.
                 self.withdraw([trial_id])
         return inserted
+
+    def _waiting_trial(self, study_id: int, new: NewAttempt, before: FrozenTrial | None) -> FrozenTrial:
+        if before is not None:
+            return rows.waiting_trial(study_id, new, rows.given_params(before), rows.sampler_notes(before), "")
+        point = self._point(study_id, new.configuration) if new.attempt == 0 and not new.params else None
+        if point is not None:
+            return rows.waiting_trial(study_id, new, point.params, {}, point.source)
+        return rows.waiting_trial(study_id, new, new.params, {}, "")
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         with unavailable(self._url):
@@ -123,6 +138,43 @@ class RedisLedgerStorage(RedisStudies):
             self._client.delete(key)
         return False
 
+    def record_draw(self, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool = False) -> bool:
+        trial, storage = self._trial(trial_id), self.optuna_storage()
+        owner = None if trial is None else trial.system_attrs.get(rows.CLAIM, {}).get("owner")
+        if trial is None or owner != worker_id or trial.state is not TrialState.RUNNING:
+            raise TrialLostError(
+                f"trial {'(deleted)' if trial is None else trial.number} is not {worker_id}'s any more"
+            )
+        study_id = trial.system_attrs[rows.STUDY]
+        configuration, _ = rows.key_of(trial)
+        if draw.digest is not None:
+            # Whose it is stays so even where this process dies before the parameters are written.
+            with unavailable(self._url):
+                self._client.hsetnx(draws_key(study_id), draw.digest, str(configuration))
+                first = int(cast(bytes, self._client.hget(draws_key(study_id), draw.digest)))
+            if unless_repeated and first != configuration:
+                return False
+        before = {
+            name: distribution
+            for one in self._trials(study_id)
+            for name, distribution in one.distributions.items()
+            if name in draw.params
+        }
+        try:
+            for name, (value, text) in draw.params.items():
+                distribution = json_to_distribution(text)
+                if name in before and before[name] != distribution:
+                    check_compatible(name, distribution_to_json(before[name]), text)
+                if name not in trial.params:
+                    storage.set_trial_param(trial_id, name, value, distribution)
+            for key, note in draw.notes.items():
+                storage.set_trial_system_attr(trial_id, key, note)
+            for key, attribute in draw.attributes.items():
+                storage.set_trial_user_attr(trial_id, key, attribute)
+        except UpdateFinishedTrialError:
+            raise TrialLostError(f"trial {trial.number} has ended without this worker") from None
+        return True
+
     def record_rung(
         self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float
     ) -> Mapping[int, float]:
@@ -170,7 +222,7 @@ class RedisLedgerStorage(RedisStudies):
             for key, attribute in {"reason": str(outcome.reason), **outcome.attributes}.items():
                 storage.set_trial_user_attr(trial_id, key, attribute)
             for name, amount in outcome.constraints.items():
-                storage.set_trial_system_attr(trial_id, f"{rows.CONSTRAINTS}:{name}", amount)
+                storage.set_trial_system_attr(trial_id, f"{CONSTRAINT}{name}", amount)
             storage.set_trial_system_attr(trial_id, rows.OUTCOME, rows.outcome_attribute(outcome, self.now()))
             values = None if value is None else [value]
             storage.set_trial_state_values(trial_id, TrialState[outcome.state], values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import optuna
 import redis
@@ -13,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from tuner_service.domain.spec import StudySpec
-from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
+from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, Point, StudyRecord
 from tuner_service.errors import SchemaError, StudyExistsError, StudyNotFoundError
 from tuner_service.storage.redis import rows
 from tuner_service.storage.redis.journal import RedisJournal, unavailable
@@ -29,6 +30,11 @@ _TIMEOUT_S = 30
 def study_key(study_id: int) -> str:
     """Return the key of a study's record."""
     return f"tuner:study:{study_id}"
+
+
+def points_key(study_id: int) -> str:
+    """Return the key of the points of a study."""
+    return f"tuner:points:{study_id}"
 
 
 class RedisStudies:
@@ -85,21 +91,38 @@ class RedisStudies:
             study_id=study_id,
             name=name,
             spec=new.spec,
-            budget=new.spec.trials,
+            budget=new.budget,
             code=new.code,
             kind=new.kind,
             artifacts=new.artifacts,
             probe=new.probe,
             space=dict(new.space),
             versions=dict(new.versions),
+            points=len(new.points),
             created_at=self.now(),
         )
         with unavailable(self._url):
             # The name first: cut off between the two, it leads nowhere, and the study can still be created.
             self._client.hset(NAMES, name, str(study_id))
-            if not self._client.setnx(study_key(study_id), rows.study_to_json(record)):
-                raise StudyExistsError(f"a study {name!r} exists already")
+            self._record(record, new)
         return record
+
+    def _record(self, record: StudyRecord, new: NewStudy) -> None:
+        key, of_points = study_key(record.study_id), points_key(record.study_id)
+        points: dict[Any, Any] = {
+            str(number): json.dumps(dataclasses.asdict(point)) for number, point in enumerate(new.points)
+        }
+
+        def transaction(pipe: redis.client.Pipeline) -> None:
+            if pipe.exists(key):
+                raise StudyExistsError(f"a study {record.name!r} exists already")
+            pipe.multi()
+            pipe.delete(of_points)
+            if points:
+                pipe.hset(of_points, mapping=points)
+            pipe.set(key, rows.study_to_json(record))
+
+        self._client.transaction(transaction, key)
 
     def study(self, name: str) -> StudyRecord:
         with unavailable(self._url):
@@ -180,6 +203,11 @@ class RedisStudies:
         with unavailable(self._url):
             self._client.transaction(transaction, key)
         return changed
+
+    def _point(self, study_id: int, configuration: int) -> Point | None:
+        with unavailable(self._url):
+            text = cast(bytes | None, self._client.hget(points_key(study_id), str(configuration)))
+        return None if text is None else Point(**json.loads(text))
 
     def _reopened(self, study: StudyRecord, *endings: Ending) -> StudyRecord:
         if study.ending not in endings:

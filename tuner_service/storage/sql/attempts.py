@@ -17,14 +17,9 @@ from tuner_service.domain.study import Control
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import TrialLostError
 from tuner_service.storage import tables as t
-from tuner_service.storage.ledger_storage import Claim
-from tuner_service.storage.param import decode
+from tuner_service.storage.ledger_storage import Claim, Draw
+from tuner_service.storage.param import CONSTRAINT, FIXED_PARAMS, SOURCE, check_compatible, decode, is_sampler_note
 from tuner_service.storage.sql.engine import clock, insert, naive_utc, new_key
-
-#: Where Optuna's ``enqueue_trial`` keeps the parameters of a trial that are not to be sampled.
-FIXED_PARAMS = "fixed_params"
-#: Prefix of where it keeps the constraints of a trial (``optuna/study/_constrained_optimization.py``).
-CONSTRAINTS = "constraints"
 
 _ours, _theirs = t.tuner_attempts, t.trials
 
@@ -39,10 +34,20 @@ def read(connection: Connection, study_id: int) -> list[Attempt]:
         .where(_ours.c.study_id == study_id)
         .order_by(_theirs.c.number)
     )
-    return [to_attempt(row) for row in connection.execute(statement)]
+    notes = t.trial_system_attributes
+    violated = {
+        row.trial_id
+        for row in connection.execute(
+            select(notes.c.trial_id, notes.c.value_json)
+            .join(_ours, _ours.c.trial_id == notes.c.trial_id)
+            .where(_ours.c.study_id == study_id, notes.c.key.startswith(CONSTRAINT))
+        )
+        if json.loads(row.value_json) > 0
+    }
+    return [to_attempt(row, feasible=row.trial_id not in violated) for row in connection.execute(statement)]
 
 
-def to_attempt(row: Row[Any]) -> Attempt:
+def to_attempt(row: Row[Any], *, feasible: bool) -> Attempt:
     """Return the attempt that a row of the joined tables holds."""
     return Attempt(
         trial_id=row.trial_id,
@@ -62,6 +67,7 @@ def to_attempt(row: Row[Any]) -> Attempt:
         checkpoint=row.checkpoint,
         last_value=row.last_value,
         value=row.value,
+        feasible=feasible,
     )
 
 
@@ -93,15 +99,73 @@ def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttem
                 epoch=0,
             )
         )
-        params = dict(one.params) if one.params_of is None else _given_params(connection, one.params_of)
-        if params:
-            connection.execute(
-                insert(connection, t.trial_system_attributes).values(
-                    trial_id=trial_id, key=FIXED_PARAMS, value_json=json.dumps(params)
-                )
-            )
+        _give(connection, study_id, trial_id, one)
         inserted += 1
     return inserted
+
+
+def _give(connection: Connection, study_id: int, trial_id: int, new: NewAttempt) -> None:
+    """Write the parameters that a row begins with: a user's, those of an earlier attempt, or of its point."""
+    notes: dict[str, Any] = {}
+    params: Mapping[str, Param] = new.params
+    if new.params_of is not None:
+        params = _given_params(connection, new.params_of)
+        of_it = select(t.trial_system_attributes).where(t.trial_system_attributes.c.trial_id == new.params_of)
+        notes = {row.key: json.loads(row.value_json) for row in connection.execute(of_it) if is_sampler_note(row.key)}
+    elif new.attempt == 0 and not params:
+        points = t.tuner_points
+        point = connection.execute(
+            select(points).where(points.c.study_id == study_id, points.c.configuration == new.configuration)
+        ).one_or_none()
+        if point is not None:
+            params = json.loads(point.params)
+            if point.source:
+                _set_attributes(connection, t.trial_user_attributes, trial_id, {SOURCE: point.source})
+    if params:
+        notes[FIXED_PARAMS] = dict(params)
+    _set_attributes(connection, t.trial_system_attributes, trial_id, notes)
+
+
+def record_draw(connection: Connection, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool) -> bool:
+    """Write parameters; whether another configuration has the same is looked at under the lock of the study's row."""
+    study_id = connection.execute(select(_theirs.c.study_id).where(_theirs.c.trial_id == trial_id)).scalar_one_or_none()
+    if unless_repeated:
+        connection.execute(select(t.studies.c.study_id).where(t.studies.c.study_id == study_id).with_for_update())
+    row = connection.execute(_locked(trial_id)).one_or_none()
+    if row is None or row.owner != worker_id or row.state != State.RUNNING:
+        raise TrialLostError(f"trial {'(deleted)' if row is None else row.number} is not {worker_id}'s any more")
+    if unless_repeated:
+        mine = select(_ours.c.configuration).where(_ours.c.trial_id == trial_id).scalar_subquery()
+        same = select(_ours.c.trial_id).where(
+            _ours.c.study_id == study_id, _ours.c.draw == draw.digest, _ours.c.configuration != mine
+        )
+        if connection.execute(same.limit(1)).first() is not None:
+            return False
+    _check_distributions(connection, study_id, draw)
+    for name, (value, distribution) in draw.params.items():
+        new = insert(connection, t.trial_params).values(
+            trial_id=trial_id, param_name=name, param_value=value, distribution_json=distribution
+        )
+        connection.execute(new.on_conflict_do_nothing())
+    _set_attributes(connection, t.trial_system_attributes, trial_id, draw.notes)
+    _set_attributes(connection, t.trial_user_attributes, trial_id, draw.attributes)
+    if draw.digest is not None:
+        connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(draw=draw.digest))
+    return True
+
+
+def _check_distributions(connection: Connection, study_id: int | None, draw: Draw) -> None:
+    """Raise ``StudyFileError`` where a parameter came with a distribution before that cannot stand beside this one."""
+    theirs = t.trial_params
+    for name, (_, distribution) in draw.params.items():
+        before = connection.execute(
+            select(theirs.c.distribution_json)
+            .join(_theirs, _theirs.c.trial_id == theirs.c.trial_id)
+            .where(_theirs.c.study_id == study_id, theirs.c.param_name == name)
+            .limit(1)
+        ).scalar_one_or_none()
+        if before is not None and before != distribution:
+            check_compatible(name, before, distribution)
 
 
 def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float, code: str) -> Claim | None:
@@ -276,7 +340,7 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
         }
     connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(**changes))
     _set_attributes(connection, t.trial_user_attributes, trial_id, {"reason": outcome.reason, **outcome.attributes})
-    constraints = {f"{CONSTRAINTS}:{name}": value for name, value in outcome.constraints.items()}
+    constraints = {f"{CONSTRAINT}{name}": value for name, value in outcome.constraints.items()}
     _set_attributes(connection, t.trial_system_attributes, trial_id, constraints)
 
 

@@ -20,7 +20,7 @@ from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import SchemaError, StorageError
 from tuner_service.storage import tables as t
-from tuner_service.storage.ledger_storage import Claim, Heard
+from tuner_service.storage.ledger_storage import Claim, Draw, Heard
 from tuner_service.storage.sql import attempts, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.fence import raise_fence
@@ -142,6 +142,10 @@ class SqlLedgerStorage:
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         with self._write() as connection:
             return attempts.claim(connection, study_id, worker_id, lease_s, code)
+
+    def record_draw(self, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool = False) -> bool:
+        with self._write() as connection:
+            return attempts.record_draw(connection, trial_id, worker_id, draw, unless_repeated=unless_repeated)
 
     def record_rung(
         self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float

@@ -45,13 +45,14 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
             study_id=study_id,
             name=name,
             spec=to_json(new.spec),
-            budget=new.spec.trials,
+            budget=new.budget,
             code=_code_to_json(new.code),
             kind=new.kind,
             artifacts=new.artifacts,
             probe=new.probe,
             space=json.dumps(dict(new.space)),
             versions=json.dumps(dict(new.versions)),
+            points=len(new.points),
             control=Control.RUN,
             ending_message="",
             created_at=now,
@@ -61,6 +62,17 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
             reconciled_at=0.0,
         )
     )
+    if new.points:
+        rows = [
+            {
+                "study_id": study_id,
+                "configuration": configuration,
+                "params": json.dumps(dict(point.params)),
+                "source": point.source,
+            }
+            for configuration, point in enumerate(new.points)
+        ]
+        connection.execute(insert(t.tuner_points), rows)
     return by_name(connection, name)
 
 
@@ -142,7 +154,7 @@ def take_turn(connection: Connection, study_id: int, period_s: float) -> bool:
 
 def remove(connection: Connection, study_id: int) -> None:
     """Delete a study with all its rows, Optuna's included."""
-    for ours in (t.tuner_rungs, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
+    for ours in (t.tuner_points, t.tuner_rungs, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
         connection.execute(delete(ours).where(ours.c.study_id == study_id))
     mine = select(t.trials.c.trial_id).where(t.trials.c.study_id == study_id)
     for theirs in t.OF_A_TRIAL:
@@ -203,6 +215,7 @@ def _record(row: Row[Any]) -> StudyRecord:
         probe=row.probe,
         space=json.loads(row.space),
         versions=json.loads(row.versions),
+        points=row.points,
         control=Control(row.control),
         ending=None if row.ending is None else Ending(row.ending),
         ending_message=row.ending_message,

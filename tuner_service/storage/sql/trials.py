@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, Table, and_, select
 from tuner_service.domain.outcome import Failure
 from tuner_service.domain.trial import Trial
 from tuner_service.storage import tables as t
+from tuner_service.storage.param import CONSTRAINT
 from tuner_service.storage.sql.attempts import read_params, to_attempt
 from tuner_service.storage.sql.engine import from_naive_utc
 
@@ -29,13 +30,23 @@ def read(connection: Connection, study_id: int, numbers: Collection[int] | None,
     attributes: dict[int, dict[str, object]] = {}
     for row in _of(connection, t.trial_user_attributes, wanted):
         attributes.setdefault(row.trial_id, {})[row.key] = json.loads(row.value_json)
+    constraints: dict[int, dict[str, float]] = {}
+    for row in _of(connection, t.trial_system_attributes, wanted):
+        if row.key.startswith(CONSTRAINT):
+            constraints.setdefault(row.trial_id, {})[row.key.removeprefix(CONSTRAINT)] = json.loads(row.value_json)
     reported: dict[int, dict[int, float]] = {}
     if curves:
         for row in _of(connection, t.trial_intermediate_values, wanted):
             number = _NUMBERS.get(row.intermediate_value_type, row.intermediate_value)
             reported.setdefault(row.trial_id, {})[row.step] = number
     return [
-        _trial(row, params.get(row.trial_id, {}), attributes.get(row.trial_id, {}), reported.get(row.trial_id, {}))
+        _trial(
+            row,
+            params.get(row.trial_id, {}),
+            attributes.get(row.trial_id, {}),
+            constraints.get(row.trial_id, {}),
+            reported.get(row.trial_id, {}),
+        )
         for row in rows
     ]
 
@@ -58,10 +69,15 @@ def _of(connection: Connection, table: Table, wanted: Select[tuple[int]]) -> Ite
 
 
 def _trial(
-    row: Row[Any], params: Mapping[str, Any], attributes: Mapping[str, object], reported: Mapping[int, float]
+    row: Row[Any],
+    params: Mapping[str, Any],
+    attributes: Mapping[str, object],
+    constraints: Mapping[str, float],
+    reported: Mapping[int, float],
 ) -> Trial:
     return Trial(
-        attempt=to_attempt(row),
+        attempt=to_attempt(row, feasible=all(value <= 0 for value in constraints.values())),
+        constraints=constraints,
         params=params,
         best_epoch=row.best_epoch,
         reported=dict(sorted(reported.items())),

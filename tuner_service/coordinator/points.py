@@ -1,0 +1,82 @@
+"""The points that a study begins with: the cells of a grid, those that its specification names, the best of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuner_service.domain.attempt import Param
+from tuner_service.domain.direction import is_better
+from tuner_service.domain.outcome import State
+from tuner_service.domain.sampler import Grid
+from tuner_service.domain.spec import StudySpec
+from tuner_service.domain.study import Point
+from tuner_service.domain.trial import Trial
+from tuner_service.errors import SpecError
+from tuner_service.search.space import check_point
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.inspection import Inspection
+
+
+def points_of(storage: LedgerStorage, inspection: Inspection, space: Mapping[str, str]) -> list[Point]:
+    """Return the points of the configurations 0, 1, ... of a new study.
+
+    Raises:
+        SpecError: If a point is not in the search space, or a grid does not name all of it.
+        StudyNotFoundError: If a study to start from is not there.
+    """
+    spec = inspection.spec
+    if inspection.cells is not None:
+        if isinstance(spec.sampler, Grid) and spec.sampler.space is not None:
+            _check_grid(spec.sampler.space, space)
+        for point in spec.points:
+            check_point(space, point)
+        return [Point(cell) for cell in inspection.cells]
+    for point in spec.points:
+        check_point(space, point)
+    points = [Point(point, "given in the specification") for point in spec.points]
+    room = (spec.trials or 0) - len(points)
+    return [*points, *_best_of_others(storage, spec, space)[:room]]
+
+
+def _check_grid(choices: Mapping[str, tuple[Param, ...]], space: Mapping[str, str]) -> None:
+    for name, values in choices.items():
+        for value in values:
+            check_point(space, {name: value})
+    missing = sorted(set(space) - set(choices))
+    if missing:
+        raise SpecError(
+            f"sampler.space: lacks {', '.join(missing)}, which the study's code asks for; name their choices, or leave "
+            "`space` out to have the code tried for them"
+        )
+
+
+def _best_of_others(storage: LedgerStorage, spec: StudySpec, space: Mapping[str, str]) -> list[Point]:
+    """Return the best configurations of earlier studies that fit into the space, those of each study by turns."""
+    by_study = [_best_first(storage, name, space) for name in spec.warm_start]
+    if spec.warm_start and not any(by_study):
+        raise SpecError(
+            f"warm_start: no complete trial of {', '.join(spec.warm_start)} fits into the search space of {spec.name}; "
+            "leave it out, or name a study with the same parameters"
+        )
+    points: dict[tuple[tuple[str, Param], ...], Point] = {}
+    for rank in range(max(map(len, by_study), default=0)):
+        for ranked in by_study:
+            if rank < len(ranked):
+                points.setdefault(tuple(sorted(ranked[rank].params.items())), ranked[rank])
+    return list(points.values())[: spec.warm_start_points]
+
+
+def _best_first(storage: LedgerStorage, name: str, space: Mapping[str, str]) -> list[Point]:
+    study = storage.study(name)
+    sign = -1 if is_better(1.0, 0.0, study.spec.better) else 1
+    complete = [one for one in storage.trials(study.study_id) if one.attempt.state is State.COMPLETE and one.params]
+    complete.sort(key=lambda one: sign * (one.attempt.value or 0.0))
+    return [Point(one.params, f"trial {one.attempt.number} of {name}") for one in complete if _fits(one, space)]
+
+
+def _fits(trial: Trial, space: Mapping[str, str]) -> bool:
+    try:
+        check_point(space, trial.params)
+    except SpecError:
+        return False
+    return True
