@@ -71,7 +71,7 @@ class _HpOfTrial:
 def _fit_of(hypermodel: Any) -> Callable[..., Any] | None:  # noqa: ANN401
     """Return the ``fit`` of a hypermodel if it is its own: KerasTuner's is ``model.fit``, which is better done here."""
     fit = getattr(hypermodel, "fit", None)
-    if fit is None or str(fit.__module__).startswith("keras_tuner."):
+    if fit is None or str(getattr(fit, "__module__", None)).startswith("keras_tuner."):
         return None
     return fit  # type: ignore[no-any-return]  # whatever it is, it is called as one
 

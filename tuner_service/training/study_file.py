@@ -92,7 +92,9 @@ def _checked(path: Path, module: ModuleType) -> StudyFile:
     if spec is not None and not isinstance(spec, StudySpec):
         raise StudyFileError(f"{path.name}: spec must be a StudySpec(...), got {type(spec).__name__}")
     given = {name: function(name) for name in _FORMS}
-    dictionaries = [name for name in ("param_grid", "param_distributions") if getattr(module, name, None) is not None]
+    # In an Optuna script such a name is the script's own.
+    named = () if given["objective"] is not None else ("param_grid", "param_distributions")
+    dictionaries = [name for name in named if getattr(module, name, None) is not None]
     for name, defined in given.items():
         # With a dictionary, it says what build_model takes.
         if defined is not None and not (name == "build_model" and dictionaries):

@@ -402,6 +402,52 @@ def test_the_same_values_give_the_same_networks(build: Any) -> None:
     assert len(different) > 180
 
 
+def _space(hp: Any) -> dict[str, Any]:
+    """Define a hyperparameter of each kind and sampling, some under conditions, and return the values."""
+    values = {
+        "whole": hp.Int("whole", 3, 17, step=4),
+        "log": hp.Int("log", 1, 100, sampling="log"),
+        "ladder": hp.Int("ladder", 2, 64, step=2, sampling="log"),
+        "mirrored": hp.Float("mirrored", 1, 1000, step=10, sampling="reverse_log"),
+        "number": hp.Float("number", -1, 1),
+        "steps": hp.Float("steps", 0, 0.5, step=0.1),
+        "rate": hp.Float("rate", 1e-4, 1e-2, sampling="log"),
+        "size": hp.Choice("size", [16, 32, 64]),
+        "kind": hp.Choice("kind", ["cnn", "mlp"]),
+        "norm": hp.Choice("norm", [True, False]),
+        "fixed": hp.Fixed("fixed", 3),
+    }
+    with hp.name_scope("head"), hp.name_scope("dense"):
+        values["flag"] = hp.Boolean("flag")
+        with hp.conditional_scope("flag", True):
+            values["flagged"] = hp.Int("flagged", 1, 9)
+            values["deeper"] = hp.Float("deeper", 0, 1, parent_name="flagged", parent_values=[1, 2, 3, 4])
+    return values
+
+
+def test_what_keras_tuner_draws_can_be_given_to_a_trial() -> None:
+    """Its values are in Optuna's ranges, under names that have the conditions in them, and come back as they were."""
+    theirs = keras_tuner.HyperParameters()
+    _space(theirs)
+    for seed in range(200):
+        # As its oracle does: what is active, in the order of the space, so that parents have their values first.
+        theirs.values = {}
+        for number, one in enumerate(theirs.space):
+            if theirs.is_active(one):
+                theirs.values[one.name] = one.random_sample(1000 * number + seed)
+        params = dict(theirs.values)
+        del params["fixed"]
+        for name, conditions in (
+            ("head/dense/flagged", "@head/dense/flag:True"),
+            ("head/dense/deeper", "@head/dense/flag:True@head/dense/flagged:1,2,3,4"),
+        ):
+            if name in params:
+                params[name + conditions] = params.pop(name)
+        hp = make_hp(optuna.trial.FixedTrial(params))
+        assert _space(hp) == _space(theirs)
+        assert hp.values == theirs.values
+
+
 @pytest.mark.parametrize(
     "hypermodel",
     [

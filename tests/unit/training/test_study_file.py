@@ -304,6 +304,14 @@ class TestDictionaries:
             "grid", "kind@grid:0", "kind@grid:1", "units@grid:1"
         }  # fmt: skip
 
+    def test_name_in_an_optuna_script_is_its_own(self, load: Any) -> None:
+        """A script that keeps its ranges in a dictionary of that name runs unchanged."""
+        study = load(
+            "param_grid = {'x': (0, 1)}\ndef objective(trial):\n    return trial.suggest_int('x', *param_grid['x'])"
+        )
+        assert study.kind == "objective"
+        assert study.objective(optuna.trial.FixedTrial({"x": 1})) == 1
+
     def test_distributions_of_scipy_are_ranges(self, load: Any) -> None:
         """Their bounds are SciPy's: the upper one of `randint` is not drawn."""
         study = load(
