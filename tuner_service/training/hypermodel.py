@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 
 from tuner_service.errors import StudyFileError
 from tuner_service.training.data import Data
-from tuner_service.training.hyperparameters import HyperParameters, make_hp
+from tuner_service.training.hyperparameters import make_hp
 
 #: The functions of a study file by name; ``None`` for one that it does not define.
 Functions = Mapping[str, Callable[..., Any] | None]
@@ -31,7 +31,9 @@ def of_trial(functions: Functions, hypermodel: Any) -> dict[str, Callable[..., A
     """
     hp_of = _HpOfTrial()
     adapted = {
-        name: hp_of.adapt(function) if function is not None and takes_hp(function) else function
+        name: hp_of.adapt(function, anew=name == "build_model")
+        if function is not None and takes_hp(function)
+        else function
         for name, function in functions.items()
     }
     if hypermodel is None:
@@ -45,9 +47,11 @@ def of_trial(functions: Functions, hypermodel: Any) -> dict[str, Callable[..., A
     twice = [name for name, function in own.items() if function is not None and functions.get(name) is not None]
     if twice:
         raise StudyFileError(f"both hypermodel and {twice[0]} are defined; keep one of them")
-    adapted["build_model"] = hp_of.adapt(hypermodel.build)
+    adapted["build_model"] = hp_of.adapt(hypermodel.build, anew=True)
     if own["fit"] is not None:
-        adapted["fit"] = _as_keras_tuner_calls(hp_of.adapt(own["fit"]), own["fit"], adapted.get("fit_options"))
+        adapted["fit"] = _as_keras_tuner_calls(
+            hp_of.adapt(own["fit"], anew=False), own["fit"], adapted.get("fit_options")
+        )
     return adapted
 
 
@@ -58,14 +62,18 @@ class _HpOfTrial:
         self._trial: BaseTrial | None = None
         self._hp = make_hp()
 
-    def __call__(self, trial: BaseTrial) -> HyperParameters:
-        if trial is not self._trial:
-            self._trial, self._hp = trial, make_hp(trial)
-        return self._hp
+    def adapt(self, function: Callable[..., Any], *, anew: bool) -> Callable[..., Any]:
+        """Return a function of a trial that calls a function of its ``hp``; ``anew``: with a new one.
 
-    def adapt(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of a trial that calls a function of its ``hp``."""
-        return lambda trial, *rest, **named: function(self(trial), *rest, **named)
+        A trial begins with its network, and a trial that was drawn again, with its network once more.
+        """
+
+        def call(trial: BaseTrial, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+            if anew or trial is not self._trial:
+                self._trial, self._hp = trial, make_hp(trial)
+            return function(self._hp, *rest, **named)
+
+        return call
 
 
 def _fit_of(hypermodel: Any) -> Callable[..., Any] | None:  # noqa: ANN401

@@ -17,6 +17,7 @@ from tests.unit.training.fakes import FakePipe, make_task
 from tuner_service.errors import StudyFileError
 from tuner_service.training import network, study_file
 from tuner_service.training.data import Data
+from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
 _HEAD = """
@@ -81,6 +82,21 @@ class TestKerasTuner:
         one, same, other, _ = sys.modules["study_study"].seen
         assert one is same
         assert other is not one
+
+    def test_trial_that_is_drawn_again_gets_a_new_hp(self, load: Any) -> None:
+        """Else it would be built of the values that another configuration has; `fit_options` sees the new ones."""
+        study = load(
+            """
+            def build_model(hp):
+                return network(hp.Int("units", 1, 9))
+            def fit_options(hp):
+                return {"batch_size": hp.get("units")}
+            """
+        )
+        units, kept = iter([3, 5]), iter([False, True])
+        pipe = FakePipe(suggest=lambda *_: next(units), drawn=lambda *_: next(kept))
+        model, given = network.draw(study, RemoteTrial(pipe, 0, 0.0), pipe, make_task())
+        assert (model.layers[0].units, given["batch_size"]) == (5, 5)
 
     def test_objective_of_hp_needs_no_network(self, load: Any) -> None:
         """What was `run_trial` for KerasTuner is an objective."""
