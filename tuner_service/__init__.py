@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuner_service.bootstrap import open_storage, run
+    from tuner_service.coordinator.checking import check
     from tuner_service.coordinator.control import cancel, delete, enqueue, pause, resume, retry, stop
     from tuner_service.coordinator.studies import create, extend
     from tuner_service.domain.pruner import (
@@ -62,6 +63,7 @@ _HOMES = {
     "SuccessiveHalving": "domain.pruner",
     "Threshold": "domain.pruner",
     "Tpe": "domain.sampler",
+    "check": "coordinator.checking",
     "TunerServiceError": "errors",
     "cancel": "coordinator.control",
     "create": "coordinator.studies",
@@ -101,6 +103,7 @@ __all__ = [
     "Tpe",
     "TunerServiceError",
     "cancel",
+    "check",
     "create",
     "delete",
     "enqueue",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tuner_service.cli import inspecting, running, steering
+from tuner_service.cli import checking, inspecting, running, steering
 from tuner_service.cli.output import err, out, print_error
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 for _panel, _commands in (
+    ("Before it starts", (checking.check,)),
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
     ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
     ("Take home", (inspecting.best, inspecting.export)),

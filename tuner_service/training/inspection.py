@@ -25,8 +25,8 @@ from tuner_service.training.data import Data
 from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
 
 #: Draws from the search space, and seconds after which no further one is begun.
-_DRAWS = 10
-_DRAWING_S = 10.0
+DRAWS = 10
+DRAWING_S = 10.0
 #: Seconds for finding the cells of a grid, and networks that are built before their memory is given back.
 _WALKING_S = 120.0
 _NETWORKS_IN_MEMORY = 20
@@ -51,6 +51,22 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
         StudyFileError: If the file or a function of it cannot be used.
     """
     study = study_file.load(path)
+    spec = specification(study, changes)
+    draws = _probe(study, spec) if study.kind == "build_model" else []
+    cells = None
+    if is_exhaustive(spec.sampler):
+        cells, found = _cells(study, spec)
+        draws = [*draws, *found]
+    return Inspection(spec, study.kind, draws, _versions(), cells)
+
+
+def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, object]]) -> StudySpec:
+    """Return a study file's specification with the changes laid over it.
+
+    Raises:
+        SpecError: If it is not valid, or there is none.
+    """
+    path = study.path
     if study.spec is None and not any(changes):
         raise SpecError(
             f"{path.name} has no `spec`; add spec = StudySpec(name=..., metric=..., trials=..., max_epochs=...), or "
@@ -64,12 +80,7 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     spec = parse_spec(override(given, *changes))
     # What it needs is missing here, or its arguments are wrong: told before anything is built.
     make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=0)
-    draws = _probe(study, spec) if study.kind == "build_model" else []
-    cells = None
-    if is_exhaustive(spec.sampler):
-        cells, found = _cells(study, spec)
-        draws = [*draws, *found]
-    return Inspection(spec, study.kind, draws, _versions(), cells)
+    return spec
 
 
 class _Answering(Pipe):
@@ -96,7 +107,7 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
     data = _guarded("load_data", study.path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
     started = time.monotonic()
     draws = []
-    for seed in range(_DRAWS):
+    for seed in range(DRAWS):
         trial = probe_trial(seed)
         try:
             model, options = _build(study, trial, spec)
@@ -106,9 +117,9 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
                 raise
         else:
             if seed == 0 and study.fit is None:
-                _guarded("fit", study.path, lambda m=model, o=options: _try_metric(m, o, data, spec))
+                _guarded("fit", study.path, lambda m=model, o=options: try_metric(m, o, data, spec))
         draws.append(trial.distributions)
-        if time.monotonic() - started > _DRAWING_S:
+        if time.monotonic() - started > DRAWING_S:
             break
     return draws
 
@@ -167,7 +178,7 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
     return model, _guarded("fit_options", study.path, lambda: network.options(study, trial, spec.max_epochs))
 
 
-def _try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401
+def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401
     """Train on one batch, to see whether data, network and metric fit together."""
     from tuner_service.training import network
 

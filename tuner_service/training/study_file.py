@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -150,10 +151,13 @@ def digest(path: Path) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return an error as the last line of its traceback would show it."""
+    """Return an error as the last line of its traceback would show it, without the arguments that Keras adds below."""
     if isinstance(error, TunerServiceError):
         return str(error)
-    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    told = "".join(traceback.format_exception_only(error)).split("Arguments received by")[0]
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", told).strip().splitlines()
+    kind, last = type(error).__name__, lines[-1].strip()
+    return last if len(lines) == 1 or last.startswith(kind) else f"{kind}: {last}"
 
 
 def user_traceback(error: BaseException, path: Path) -> str:
