@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tuner_service.domain.spec import StudySpec
     from tuner_service.domain.stopping import Stopping
     from tuner_service.errors import TunerServiceError
+    from tuner_service.results.planning import plan_file, plan_study
     from tuner_service.results.summary import summarize
     from tuner_service.training.data import Data
     from tuner_service.training.hyperparameters import make_hp
@@ -73,6 +74,8 @@ _HOMES = {
     "make_hp": "training.hyperparameters",
     "open_storage": "bootstrap",
     "pause": "coordinator.control",
+    "plan_file": "results.planning",
+    "plan_study": "results.planning",
     "resume": "coordinator.control",
     "retry": "coordinator.control",
     "run": "bootstrap",
@@ -111,6 +114,8 @@ __all__ = [
     "make_hp",
     "open_storage",
     "pause",
+    "plan_file",
+    "plan_study",
     "resume",
     "retry",
     "run",

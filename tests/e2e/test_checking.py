@@ -27,3 +27,16 @@ def test_mistakes_are_listed_and_nothing_is_made(tmp_path: Path) -> None:
         assert tuner("check", path).out.startswith(f"nothing found in {path}")
         assert sorted(tmp_path.rglob("*.db")) == before == []
         assert tuner.artifacts() == []
+
+
+def test_a_plan_says_epochs_time_and_memory(tmp_path: Path) -> None:
+    """Before a study starts by a short training, and of what is left of it by what its trials took."""
+    with opened(tmp_path) as tuner:
+        path = tuner.add_study("digits")
+        plan = tuner("plan", path, "--workers", "2", "--slots", "3", "--measure", "--json").json("plan")
+        assert plan["slots"] == 6
+        assert plan["measured"]["configurations"] == 3
+        assert 0 < plan["seconds"][0] <= plan["seconds"][1]
+        assert tuner.artifacts() == []
+        said = tuner("plan", path, "--set", "pruner=none").out
+        assert "time     not known; --measure" in said

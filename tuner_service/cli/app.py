@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 for _panel, _commands in (
-    ("Before it starts", (checking.check,)),
+    ("Before it starts", (checking.check, checking.plan)),
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
     ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
     ("Take home", (inspecting.best, inspecting.export)),

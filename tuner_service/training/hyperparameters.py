@@ -23,6 +23,7 @@ from tuner_service.training.hp_kinds import (
     Parent,
     SeenAsKerasTuners,
 )
+from tuner_service.training.recording_trial import RecordingTrial
 
 
 def make_hp(trial: BaseTrial | None = None) -> HyperParameters:
@@ -46,6 +47,8 @@ def make_hp(trial: BaseTrial | None = None) -> HyperParameters:
     hp = HyperParameters()
     if trial is not None:
         hp.draw = lambda parameter: parameter.draw(trial)
+    if isinstance(trial, RecordingTrial):
+        hp.defined = trial.defined
     return hp
 
 
@@ -56,6 +59,8 @@ class HyperParameters(SeenAsKerasTuners):
         self.space: list[HyperParameter] = []  #: in the order of their definition
         self.values: dict[str, Any] = {}  #: of the active ones; what is put in before the definition holds
         self.draw: Callable[[HyperParameter], Any] = lambda parameter: parameter.default
+        #: told of each definition, and of the one before it that holds, if there is one
+        self.defined: Callable[[HyperParameter, HyperParameter | None], None] = lambda *_: None
         self._scopes: list[str] = []
         self._conditions: list[Parent] = []
 
@@ -224,6 +229,7 @@ class HyperParameters(SeenAsKerasTuners):
         """Return the value of a hyperparameter, defined now or before, or ``None`` where it is not active."""
         # The first definition holds: a name in a loop is one hyperparameter.
         known = self._known(parameter.name, parameter.conditions)
+        self.defined(parameter, known)
         if known is None:
             if any(condition.name == parameter.name for condition in self._conditions):
                 raise ValueError(f"the hyperparameter {parameter.name!r} cannot depend on itself")

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from tuner_service.domain.finding import Finding, Level
 from tuner_service.errors import StudyFileError
+from tuner_service.training.hp_kinds import HyperParameter
 from tuner_service.training.remote_trial import Pipe, RemoteTrial, check_choices, suggest
 
 
@@ -69,6 +70,24 @@ class RecordingTrial(RemoteTrial):
             return choices[0]
         made = self._made(name, lambda: CategoricalDistribution(choices))
         return None if made is None else self._suggest(name, made)
+
+    def defined(self, parameter: HyperParameter, first: HyperParameter | None) -> None:
+        """Look at a hyperparameter of KerasTuner's, which checks neither a default nor a second definition."""
+        low, high = getattr(parameter, "min_value", None), getattr(parameter, "max_value", None)
+        if first is not None and repr(first) != repr(parameter):
+            self.note(
+                Level.ERROR,
+                "two-ranges",
+                f"parameter {parameter.name!r} is defined before as {first} and here as {parameter}; within a trial "
+                "the first holds. Give the second another name",
+            )
+        elif low is not None and high is not None and not low <= parameter.default <= high:
+            self.note(
+                Level.ERROR,
+                "default-outside-range",
+                f"parameter {parameter.name!r} has the default {parameter.default}, outside its range from {low} to "
+                f"{high}; change the one or the other",
+            )
 
     def note(self, level: Level, rule: str, message: str) -> None:
         """Take note of something that is wrong where the study's code is now."""

@@ -154,11 +154,35 @@ def test_a_mistake_is_found(tmp_path: Path, old: str, new: str, level: str, rule
     assert said in findings[0][3]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "line", "said"),
+    [
+        pytest.param("default=4", "default=99", "default-outside-range", 11, "99", id="a default outside its range"),
+        pytest.param("default=4", "default=0", "default-outside-range", 11, "0", id="a default of zero"),
+        pytest.param("4, 8, default=4", "8, 4", "build-model", 11, "8 is above max_value 4", id="min above max"),
+        pytest.param(
+            "    rate = ", '    hp.Int("units", 4, 9)\n    rate = ', "two-ranges", 12, "4", id="one name, two ranges"
+        ),
+        pytest.param('sampling="log"', 'sampling="lg"', "build-model", 12, "'lg'", id="a sampling of no kind"),
+        pytest.param("default=4", "step=2", None, 0, "", id="no mistake"),
+    ],
+)
+def test_keras_tuners_functions_are_looked_at(
+    tmp_path: Path, old: str, new: str, rule: str | None, line: int, said: str
+) -> None:
+    """Also for what KerasTuner itself does not check."""
+    study = _STUDY.replace("trial", "hp").replace('hp.suggest_int("units", 4, 8)', 'hp.Int("units", 4, 8, default=4)')
+    study = study.replace('suggest_float("rate", 1e-4, 1e-2, log=True)', 'Float("rate", 1e-4, 1e-2, sampling="log")')
+    study = study.replace("hps=9", "trials=9").replace("hp.suggest_categorical", "hp.Choice")
+    assert old in study
+    findings = _check(tmp_path, study.replace(old, new, 1))
+    assert [one[1:3] for one in findings] == ([] if rule is None else [(rule, line)])
+    assert all(said in one[3] for one in findings)
+
+
 def test_several_mistakes_are_found_at_once(tmp_path: Path) -> None:
     """Looking goes on after the first."""
-    study = (
-        _STUDY.replace("4, 8)", "8, 4)").replace("integers(0, 3", "integers(1, 4")
-    )
+    study = _STUDY.replace("4, 8)", "8, 4)").replace("integers(0, 3", "integers(1, 4")
     found = [rule for _, rule, _, _ in _check(tmp_path, study)]
     assert found == ["labels-out-of-range", "range-reversed"]
 
