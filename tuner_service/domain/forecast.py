@@ -41,7 +41,7 @@ class Forecast:
     simulated: bool  #: whether the pruner could be simulated
 
 
-def forecast(spec: StudySpec, *, slots: int, configurations: int | None = None) -> Forecast:
+def forecast(spec: StudySpec, configurations: int, *, slots: int) -> Forecast:
     """Return what a study is expected to take.
 
     Its pruner judges simulated curves that rise to a value of their own, at a pace of their own, with noise. Bounds of
@@ -49,27 +49,27 @@ def forecast(spec: StudySpec, *, slots: int, configurations: int | None = None) 
 
     Args:
         spec: The study's specification.
+        configurations: How many of its configurations are ahead.
         slots: Trials at a time.
-        configurations: How many there are, where it is not the budget: the cells of a grid.
     """
-    count = spec.trials if configurations is None else configurations
-    if count == 0:
+    if configurations == 0:
         return Forecast(0, 0, 0.0, (0.0, 0.0), 0.0, [], 0, simulated=True)
     judging = getattr(spec.pruner, "wrapped", None) or spec.pruner
-    runs = [_simulate(spec, count, slots, random.Random(seed)) for seed in range(SIMULATIONS)]
+    runs = [_simulate(spec, configurations, slots, random.Random(seed)) for seed in range(SIMULATIONS)]
     epochs = sorted(run.epochs for run in runs)
     reached: Counter[tuple[int, int]] = Counter()
     for run in runs:
         reached.update(run.reached)
-    startup = getattr(spec.sampler, "startup_trials", None)
+    # Of a sampler in generations the first one is random.
+    startup = getattr(spec.sampler, "startup_trials", getattr(spec.sampler, "population", None))
     return Forecast(
-        configurations=count,
-        epochs_unpruned=count * spec.max_epochs,
+        configurations=configurations,
+        epochs_unpruned=configurations * spec.max_epochs,
         epochs=statistics.fmean(epochs),
         epochs_range=(epochs[len(epochs) // 20], epochs[-1 - len(epochs) // 20]),
         longest=statistics.fmean(run.longest for run in runs),
         rungs=[Rung(bracket, epoch, number / len(runs)) for (bracket, epoch), number in sorted(reached.items())],
-        random=None if startup is None else min(startup, count),
+        random=None if startup is None else min(startup, configurations),
         simulated=not isinstance(judging, Threshold),
     )
 

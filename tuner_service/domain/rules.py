@@ -36,7 +36,7 @@ def of_spec(spec: StudySpec) -> list[Finding]:
                 'pruner="none"',
             )
         ]
-    if judges_epochs and startup >= spec.trials:
+    if judges_epochs and spec.trials is not None and startup >= spec.trials:
         return [
             Finding(
                 Level.WARNING,

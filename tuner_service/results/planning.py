@@ -65,12 +65,14 @@ def plan_file(
         SpecError: If the specification is not valid.
         StudyFileError: If the file cannot be used.
     """
-    spec = isolated.call(inspect, path.resolve(), list(changes)).spec
+    inspection = isolated.call(inspect, path.resolve(), list(changes))
+    spec = inspection.spec
+    budgets = [spec.trials, None if inspection.cells is None else len(inspection.cells)]
     measured = None if devices is None else isolated.call(measure, path.resolve(), list(changes), devices)
     return Plan(
         spec=spec,
         slots=slots,
-        forecast=forecast(spec, slots=slots),
+        forecast=forecast(spec, min(one for one in budgets if one is not None), slots=slots),
         settled=0,
         epochs_each=None,
         epoch_s=None if measured is None else measured.epoch_s,
@@ -91,7 +93,7 @@ def plan_study(storage: LedgerStorage, name: str, *, slots: int) -> Plan:
     return Plan(
         spec=summary.study.spec,
         slots=slots,
-        forecast=forecast(summary.study.spec, slots=slots, configurations=left),
+        forecast=forecast(summary.study.spec, left, slots=slots),
         settled=summary.settled,
         epochs_each=_epochs_each(summary),
         epoch_s=_middle(took) if took else None,
