@@ -20,7 +20,7 @@ test: $(INSTALLED)  ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
 	$(BIN)/pytest tests/faults
 
-soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, a long outage, many trials (20 minutes)
+soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, a long outage, many trials (half an hour)
 	$(BIN)/pytest -m soak tests/faults
 
 lint: $(INSTALLED)  ## Check style, types and the layers
