@@ -108,6 +108,8 @@ def test_reports_are_written_once(storage: LedgerStorage) -> None:
     attempt = _run(storage, study, NewAttempt(0, 0))
     attempt.report(1, 1, 0.5)
     attempt.report(1, 1, 0.5)
+    # As after a lost reply, when it is not known whether it was written.
+    RunningAttempt(storage, study, attempt.claim, "w1").report(1, 1, 0.5)
     attempt.report(2, 2, 0.75)
     assert attempt.drawn()
     attempt.set_user_attr("note", "x")
@@ -128,7 +130,7 @@ def test_running_out_of_memory_twice_is_infeasible(storage: LedgerStorage) -> No
 
 
 def test_tpe_avoids_what_was_infeasible(sqlite_url: str) -> None:
-    """Most of a history ran out of memory after some epochs, beside a few trials that were complete or pruned early.
+    """Most of a history ran out of memory after some epochs, the rest was pruned before.
 
     TPE takes pruned trials that came far for good ones; it draws from that corner less once they are infeasible.
     """
@@ -136,15 +138,19 @@ def test_tpe_avoids_what_was_infeasible(sqlite_url: str) -> None:
     with closing(open_storage(sqlite_url)) as storage:
         storage.create_tables()
         for reason in (Reason.PRUNED, Reason.INFEASIBLE):
-            study = _study(storage, name=str(reason), sampler={"kind": "tpe", "startup_trials": 5}, trials=100)
+            study = _study(
+                storage,
+                name=str(reason),
+                sampler={"kind": "tpe", "startup_trials": 5, "constant_liar": False},
+                trials=100,
+            )
             for number in range(40):
                 large = number >= 10
                 x = 0.5 + (number - 10) / 60 if large else number / 20
                 attempt = _run(storage, study, NewAttempt(number, 0, params={"x": x}))
                 attempt.suggest("x", FloatDistribution(0, 1))
                 attempt.report(5 if large else 1, 5 if large else 1, 0.5)
-                ending = Outcome(reason) if large else Outcome(Reason.FINISHED if number < 2 else Reason.PRUNED, 0.5)
-                attempt.settle(ending)
+                attempt.settle(Outcome(reason if large else Reason.PRUNED))
             fresh = [_run(storage, study, NewAttempt(number, 0)) for number in range(40, 70)]
             xs = [attempt.suggest("x", FloatDistribution(0, 1)) for attempt in fresh]
             drawn[reason] = sum(x >= 0.5 for x in xs)
