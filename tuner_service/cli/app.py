@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from typing import Annotated
 
+import stamina.instrumentation
 import typer
 
 from tuner_service.cli import checking, inspecting, running, steering
@@ -61,6 +62,8 @@ def _main(
     if show_version:
         print(version("tuner-service"))
         raise typer.Exit
+    # It would tell each repetition, but not what is repeated; `ledger.patience` says it itself.
+    stamina.instrumentation.set_on_retry_hooks([])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("tuner_service").setLevel(logging.DEBUG if verbose else logging.INFO)
 

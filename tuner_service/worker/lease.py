@@ -9,7 +9,8 @@ import threading
 
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.worker import WorkerInfo
-from tuner_service.errors import StorageError
+from tuner_service.errors import StorageError, StorageUnavailableError
+from tuner_service.ledger.patience import absence
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -79,6 +80,9 @@ class LeaseKeeper(threading.Thread):
                 # Whoever is busy does its part too: the trial of a worker that died must not wait for an idle one.
                 if self._storage.take_turn(self._study.study_id, self._settings.beat_s):
                     reconcile(self._storage, self._study.name)
+                absence.ends()
+            except StorageUnavailableError as error:
+                absence.begins(error)
             except StorageError as error:
                 _log.warning("no sign of life could be given: %s", error)
             except Exception:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -69,3 +72,17 @@ def test_a_worker_that_is_to_stop_waits_no_more() -> None:
     answers, once = _failing()
     assert Patience(stopping=stopping)(answers) == "answer"
     assert len(once) == 1
+
+
+def test_a_storage_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What is away and since when, and that it is back, however often and by however many threads it was tried."""
+    together = threading.Barrier(3)
+    with caplog.at_level(logging.INFO, logger="tuner_service"), ThreadPoolExecutor(3) as threads:
+        for _ in range(3):
+            # Nobody is refused again before all were once, and nobody gets an answer while one is still refused.
+            tries = iter((lambda: None, together.wait, together.wait))
+            call, _ = _failing(*[StorageUnavailableError("no answer from X")] * 2, then=lambda left=tries: next(left)())
+            threads.submit(Patience(), call)
+    first, last = [one.getMessage() for one in caplog.records if one.name.startswith("tuner_service")]
+    assert re.fullmatch(r"away since \d\d:\d\d:\d\d, and waited for: no answer from X", first)
+    assert last == "the storage answers again, after 0 s"
