@@ -13,6 +13,7 @@ from pathlib import Path
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.errors import ArtifactError, StorageUnavailableError, TrialLostError
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.worker.scratch import is_in_use
 
 _log = logging.getLogger(__name__)
 
@@ -23,9 +24,11 @@ class Outbox:
     Args:
         folder: Where it is made, only for this user.
         study: The study's probe: no other study has it, in no other storage.
+        scratch: The worker's own folder, which tells the others that it lives.
     """
 
-    def __init__(self, folder: Path, study: str) -> None:
+    def __init__(self, folder: Path, study: str, scratch: Path) -> None:
+        self._scratch = scratch
         self._folder = folder / hashlib.blake2b(study.encode(), digest_size=8).hexdigest()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
@@ -34,7 +37,12 @@ class Outbox:
 
     def put(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
         """Keep an outcome, where the disk lets us; its file is whole or not there."""
-        fields = {"trial_id": trial_id, "worker_id": worker_id, "outcome": dataclasses.asdict(outcome)}
+        fields = {
+            "trial_id": trial_id,
+            "worker_id": worker_id,
+            "scratch": str(self._scratch),
+            "outcome": dataclasses.asdict(outcome),
+        }
         draft = self._path(trial_id).with_suffix(".draft")
         try:
             draft.write_text(json.dumps(fields))
@@ -48,11 +56,16 @@ class Outbox:
         self._path(trial_id).unlink(missing_ok=True)
 
     def deliver(self, storage: LedgerStorage) -> int:
-        """Record what an earlier worker could not, and return how many outcomes were wanted."""
+        """Record what an earlier worker could not, and return how many outcomes were wanted.
+
+        Those of workers that live are left to them: they may know more of an outcome than its file says.
+        """
         delivered = 0
         for path in sorted(self._folder.glob("*.json")):
             try:
                 fields = json.loads(path.read_text())
+                if is_in_use(Path(fields["scratch"])):
+                    continue
                 said = fields["trial_id"], fields["worker_id"], _outcome(fields["outcome"])
             except (OSError, ValueError, KeyError, TypeError):
                 # Another worker has just delivered it, or it is not one of ours.

@@ -39,6 +39,7 @@ class Slot:
     storage: LedgerStorage
     study: StudyRecord
     study_file: Path
+    scratch: Path  #: folder for the files of its children
     artifacts: Artifacts
     lease: LeaseKeeper
     settings: WorkerSettings
@@ -55,7 +56,7 @@ class Slot:
             StudyFileError: If the study's code cannot be loaded on this machine.
         """
         patiently = Patience(stopping=self.stopping)
-        child = TrainingProcess(self.study_file)
+        child = TrainingProcess(self.study_file, self.scratch)
         try:
             while self._is_ready(child):
                 attempt = self._claim(patiently)
@@ -70,7 +71,7 @@ class Slot:
                         outcome = evaluation.run(self.stopping, self.lease)
                     self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
                     # The next one gets ready while this one's outcome is on its way.
-                    child = TrainingProcess(self.study_file)
+                    child = TrainingProcess(self.study_file, self.scratch)
                     files.keep(outcome)
                     recorded = attempt.settle(outcome)
                     self.outbox.remove(attempt.claim.trial_id)
@@ -84,7 +85,7 @@ class Slot:
                 except TrialLostError as error:
                     self.outbox.remove(attempt.claim.trial_id)
                     _log.warning("%s; what it still had to say is dropped", error)
-                    child = TrainingProcess(self.study_file) if child is finished else child
+                    child = TrainingProcess(self.study_file, self.scratch) if child is finished else child
                 finally:
                     self.lease.let_go(attempt)
                     finished.remove_files()

@@ -29,6 +29,7 @@ from tuner_service.training import study_file
 from tuner_service.worker.device_gate import DeviceGate
 from tuner_service.worker.lease import LeaseKeeper
 from tuner_service.worker.outbox import Outbox
+from tuner_service.worker.scratch import Scratch
 from tuner_service.worker.settings import WorkerSettings
 from tuner_service.worker.slot import Slot
 from tuner_service.worker.training_process import start_forkserver
@@ -66,8 +67,13 @@ class Supervisor:
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
         self._check_alone(study)
+        with Scratch() as scratch:
+            scratch.remove_abandoned()
+            return self._work(study, path, digest, artifacts, scratch.folder)
+
+    def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> int:
         start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
-        outbox = Outbox(self._settings.outbox, study.probe)
+        outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage)
         lease = LeaseKeeper(self._storage, study, self._settings)
         patiently(lease.beat)
@@ -80,6 +86,7 @@ class Supervisor:
                 storage=self._storage,
                 study=study,
                 study_file=path,
+                scratch=scratch,
                 artifacts=artifacts,
                 lease=lease,
                 settings=self._settings,

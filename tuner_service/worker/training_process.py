@@ -52,8 +52,8 @@ def start_forkserver(study_file: Path, *, uses_gpus: bool) -> None:
 class TrainingProcess:
     """A forked child, the pipe to it, and the folder that it writes to, which goes with it."""
 
-    def __init__(self, study_file: Path) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="tuner-trial-"))
+    def __init__(self, study_file: Path, folder: Path) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
         self._connection, theirs = _context.Pipe()
         self._process = _context.Process(target=child.main, args=(theirs, str(study_file), str(self.scratch)))
         with without_main_module():

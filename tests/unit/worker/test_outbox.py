@@ -14,7 +14,9 @@ import pytest
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.errors import StorageUnavailableError, TrialLostError
 from tuner_service.worker.outbox import Outbox, default_folder
+from tuner_service.worker.scratch import Scratch
 
+_GONE = Path("/nonexistent/scratch")
 _FINISHED = Outcome(Reason.FINISHED, 0.1 + 0.2, 9, 4, attributes={"worker": "w1", "note": [1, "é"]}, resumed_from=3)
 _FAILED = Outcome(Reason.ERROR, failure=Failure("ValueError", "no\nway", "Traceback", "host"))
 
@@ -42,14 +44,14 @@ def _deliver(outbox: Outbox, errors: Mapping[int, Exception] | None = None) -> l
 @pytest.mark.parametrize("outcome", [_FINISHED, _FAILED], ids=["finished", "failed"])
 def test_an_outcome_is_delivered_once_as_it_was(tmp_path: Path, outcome: Outcome) -> None:
     """By another process too, in the name of the worker that trained it."""
-    Outbox(tmp_path, "probe").put(7, "w1", outcome)
-    assert _deliver(Outbox(tmp_path, "probe")) == [(7, "w1", outcome)]
-    assert _deliver(Outbox(tmp_path, "probe")) == []
+    Outbox(tmp_path, "probe", _GONE).put(7, "w1", outcome)
+    assert _deliver(Outbox(tmp_path, "probe", _GONE)) == [(7, "w1", outcome)]
+    assert _deliver(Outbox(tmp_path, "probe", _GONE)) == []
 
 
 def test_a_value_that_is_no_number_is_delivered_too(tmp_path: Path) -> None:
     """A pruned trial's last value may be one."""
-    outbox = Outbox(tmp_path, "probe")
+    outbox = Outbox(tmp_path, "probe", _GONE)
     outbox.put(7, "w1", Outcome(Reason.DIVERGED, math.nan))
     ((_, _, outcome),) = _deliver(outbox)
     assert outcome.reason is Reason.DIVERGED
@@ -58,7 +60,7 @@ def test_a_value_that_is_no_number_is_delivered_too(tmp_path: Path) -> None:
 
 def test_a_later_outcome_of_a_trial_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     """There is one file for each trial."""
-    outbox = Outbox(tmp_path, "probe")
+    outbox = Outbox(tmp_path, "probe", _GONE)
     outbox.put(7, "w1", _FAILED)
     outbox.put(7, "w1", _FINISHED)
     assert _deliver(outbox) == [(7, "w1", _FINISHED)]
@@ -66,7 +68,7 @@ def test_a_later_outcome_of_a_trial_takes_the_place_of_an_earlier_one(tmp_path: 
 
 def test_what_was_acknowledged_is_not_delivered(tmp_path: Path) -> None:
     """And removing it twice is no error."""
-    outbox = Outbox(tmp_path, "probe")
+    outbox = Outbox(tmp_path, "probe", _GONE)
     outbox.put(7, "w1", _FINISHED)
     outbox.put(8, "w1", _FAILED)
     outbox.remove(7)
@@ -76,7 +78,7 @@ def test_what_was_acknowledged_is_not_delivered(tmp_path: Path) -> None:
 
 def test_an_outcome_that_nobody_wants_any_more_is_dropped(tmp_path: Path) -> None:
     """Its trial went to another worker; those beside it are delivered."""
-    outbox = Outbox(tmp_path, "probe")
+    outbox = Outbox(tmp_path, "probe", _GONE)
     for trial_id in (7, 8):
         outbox.put(trial_id, "w1", _FINISHED)
     assert _deliver(outbox, {7: TrialLostError("gone")}) == [(8, "w1", _FINISHED)]
@@ -85,7 +87,7 @@ def test_an_outcome_that_nobody_wants_any_more_is_dropped(tmp_path: Path) -> Non
 
 def test_outcomes_stay_while_the_storage_is_away(tmp_path: Path) -> None:
     """They are delivered when it is back."""
-    outbox = Outbox(tmp_path, "probe")
+    outbox = Outbox(tmp_path, "probe", _GONE)
     for trial_id in (7, 8):
         outbox.put(trial_id, "w1", _FINISHED)
     assert _deliver(outbox, {7: StorageUnavailableError("away")}) == []
@@ -104,7 +106,7 @@ def test_outcomes_stay_while_the_storage_is_away(tmp_path: Path) -> None:
 )
 def test_what_is_no_outcome_is_passed_over(tmp_path: Path, name: str, content: str) -> None:
     """The others are delivered."""
-    outbox = Outbox(tmp_path, "probe")
+    outbox = Outbox(tmp_path, "probe", _GONE)
     outbox.put(8, "w1", _FINISHED)
     (folder,) = tmp_path.iterdir()
     (folder / name).write_text(content)
@@ -113,13 +115,22 @@ def test_what_is_no_outcome_is_passed_over(tmp_path: Path, name: str, content: s
 
 def test_studies_do_not_see_each_others_outcomes(tmp_path: Path) -> None:
     """Trial ids are those of one storage, and one machine's workers may work for several."""
-    Outbox(tmp_path, "probe").put(7, "w1", _FINISHED)
-    assert _deliver(Outbox(tmp_path, "another/../probe")) == []
+    Outbox(tmp_path, "probe", _GONE).put(7, "w1", _FINISHED)
+    assert _deliver(Outbox(tmp_path, "another/../probe", _GONE)) == []
 
 
 def test_outcomes_are_their_users_alone(tmp_path: Path) -> None:
     """Others on the machine read and leave nothing there."""
-    Outbox(tmp_path / "made" / "by it", "probe")
+    Outbox(tmp_path / "made" / "by it", "probe", _GONE)
     (folder,) = (tmp_path / "made" / "by it").iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert default_folder().name.endswith(f"-{os.getuid()}")
+
+
+def test_outcomes_of_a_worker_that_lives_are_left_to_it(tmp_path: Path) -> None:
+    """It knows that running out of memory was the second time, for instance; once it is gone, they are delivered."""
+    with Scratch(tmp_path) as scratch:
+        Outbox(tmp_path / "outbox", "probe", scratch.folder).put(7, "w1", Outcome(Reason.OOM))
+        another = Outbox(tmp_path / "outbox", "probe", _GONE)
+        assert _deliver(another) == []
+    assert [trial_id for trial_id, _, _ in _deliver(another)] == [7]
