@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tuner_service.coordinator.checking import check
     from tuner_service.coordinator.control import cancel, delete, enqueue, pause, resume, retry, stop
     from tuner_service.coordinator.studies import create, extend
+    from tuner_service.domain.folds import Folds
+    from tuner_service.domain.objective_value import BestEpoch, LastEpoch, MeanOfLast
     from tuner_service.domain.pruner import (
         Hyperband,
         Median,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         Percentile,
         SuccessiveHalving,
         Threshold,
+        Wilcoxon,
     )
     from tuner_service.domain.sampler import (
         BruteForce,
@@ -44,13 +47,17 @@ if TYPE_CHECKING:
     from tuner_service.training.hyperparameters import make_hp
 
 _HOMES = {
+    "BestEpoch": "domain.objective_value",
     "BruteForce": "domain.sampler",
     "CmaEs": "domain.sampler",
     "CustomSampler": "domain.sampler",
     "Data": "training.data",
+    "Folds": "domain.folds",
     "GaussianProcess": "domain.sampler",
     "Grid": "domain.sampler",
     "Hyperband": "domain.pruner",
+    "LastEpoch": "domain.objective_value",
+    "MeanOfLast": "domain.objective_value",
     "Median": "domain.pruner",
     "NoPruning": "domain.pruner",
     "Patient": "domain.pruner",
@@ -64,6 +71,7 @@ _HOMES = {
     "SuccessiveHalving": "domain.pruner",
     "Threshold": "domain.pruner",
     "Tpe": "domain.sampler",
+    "Wilcoxon": "domain.pruner",
     "check": "coordinator.checking",
     "TunerServiceError": "errors",
     "cancel": "coordinator.control",
@@ -84,13 +92,17 @@ _HOMES = {
 }
 
 __all__ = [
+    "BestEpoch",
     "BruteForce",
     "CmaEs",
     "CustomSampler",
     "Data",
+    "Folds",
     "GaussianProcess",
     "Grid",
     "Hyperband",
+    "LastEpoch",
+    "MeanOfLast",
     "Median",
     "NoPruning",
     "Nsga2",
@@ -105,6 +117,7 @@ __all__ = [
     "Threshold",
     "Tpe",
     "TunerServiceError",
+    "Wilcoxon",
     "cancel",
     "check",
     "create",

@@ -149,10 +149,11 @@ def test_show_has_the_whole_curve(tuner: Tuner) -> None:
     """`show N` has each metric of each epoch, and the value is the best of its curve."""
     best = tuner("best", "digits", "--json").json("best")
     shown = tuner("show", "digits", str(best["trial"]), "--json").json("trial")
-    assert set(shown["curve"]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    assert {len(values) for values in shown["curve"].values()} == {9}
-    assert shown["value"] == pytest.approx(max(shown["curve"]["val_accuracy"]))
-    assert shown["curve"]["val_accuracy"][shown["best_epoch"] - 1] == pytest.approx(shown["value"])
+    (curve,) = shown["curves"]
+    assert set(curve) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert {len(values) for values in curve.values()} == {9}
+    assert shown["value"] == pytest.approx(max(curve["val_accuracy"]))
+    assert curve["val_accuracy"][shown["best_epoch"] - 1] == pytest.approx(shown["value"])
     assert {key: shown[key] for key in ("trial", "value", "params")} == {
         key: best[key] for key in ("trial", "value", "params")
     }
@@ -177,7 +178,9 @@ def test_export_formats_hold_the_same(tuner: Tuner) -> None:
     assert set(document["study"]["search_space"]) == {"units", "learning_rate", "batch_size"}
     assert document["study"]["versions"]["keras"].startswith("3.")
     assert document["best"]["trial"] == tuner("best", "digits", "--json").json("best")["trial"]
-    assert [len(one["curve"]["loss"]) for one in document["trials"]] == [one["epochs"] for one in document["trials"]]
+    assert [len(one["curves"][0]["loss"]) for one in document["trials"]] == [
+        one["epochs"] for one in document["trials"]
+    ]
 
 
 def test_csv_has_one_line_a_trial_or_one_an_epoch(tuner: Tuner) -> None:

@@ -25,7 +25,8 @@ def _curve(workers: Pool, configuration: int) -> dict[str, Any]:
         f"WHERE configuration = {configuration} AND state::text = 'COMPLETE'"
     )
     ((artifacts,),) = workers.query("SELECT artifacts FROM tuner_studies")
-    curve: dict[str, Any] = Artifacts(artifacts, "digits").read_json(f"{trial_folder(number)}/curve.json")
+    curve: dict[str, Any]
+    (curve,) = Artifacts(artifacts, "digits").read_json(f"{trial_folder(number)}/curve.json")
     return curve
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from tuner_service.cli import options as o
 from tuner_service.cli.output import count, duration, fits, out, print_json, print_note, table, text
 from tuner_service.domain.outcome import RULES, State
+from tuner_service.domain.run import CONFIDENCE
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SchemaError, SpecError
 from tuner_service.results import export as exporting
@@ -173,9 +174,9 @@ def show(
     ledger = o.connect(storage)
     record = ledger.study(study)
     trial = reading.trial(ledger, study, number)
-    curve = reading.curve(record, number)
+    curves = reading.curves(record, number)
     if json:
-        print_json("trial", {**exporting.trial_fields(trial), "curve": curve})
+        print_json("trial", {**exporting.trial_fields(trial), "curves": curves})
         return
     attempt = trial.attempt
     out.print(
@@ -189,6 +190,8 @@ def show(
         where = f" in epoch {trial.best_epoch}" if finished else ""
         trained = count(attempt.epoch, "epoch")
         out.print(f"{escape(record.spec.metric)} [bold]{text(attempt.value)}[/]{where}, {trained} trained")
+    if trial.runs:
+        out.print(_spread_line(trial))
     out.print(f"worker {escape(text(attempt.owner))}, {duration(trial.seconds)}, code {escape(text(trial.code))}")
     if trial.params:
         out.print()
@@ -197,19 +200,53 @@ def show(
         out.print()
         kept = [(name, value, "satisfied" if value <= 0 else "violated") for name, value in trial.constraints.items()]
         out.print(table(("constraint", "value", ""), kept))
-    if curve:
+    if trial.runs:
+        out.print()
+        out.print(_runs_table(trial))
+    for run, curve in enumerate(curves, start=1):
         epochs = max(len(values) for values in curve.values())
         rows = [
             (epoch + 1, *(values[epoch] if epoch < len(values) else None for values in curve.values()))
             for epoch in _some(epochs)
         ]
         out.print()
+        if len(curves) > 1:
+            out.print(f"run {run}")
         out.print(table(("epoch", *curve), rows, right=("epoch", *curve)))
-    elif trial.reported:
+    if not curves and trial.reported:
         out.print()
         rows = [(step, value) for step, value in trial.reported.items()]
         out.print(table(("step", record.spec.metric), rows, right=("step", record.spec.metric)))
     print_failure(trial)
+
+
+def _spread_line(trial: Trial) -> str:
+    """Return what the runs of a trial say of its value."""
+    spread = trial.spread
+    if spread is None:
+        return "one run so far"
+    percent = f"{CONFIDENCE:.0%}"
+    return (
+        f"mean of {spread.runs} runs: standard deviation {text(spread.std)}, "
+        f"{percent} interval {text(spread.low)} to {text(spread.high)}"
+    )
+
+
+def _runs_table(trial: Trial) -> Table:
+    columns = ("run", "execution", "fold", "value", "best epoch", "epochs", "seed")
+    rows = [
+        (
+            index,
+            run.execution + 1,
+            None if run.fold is None else run.fold + 1,
+            run.value,
+            run.best_epoch,
+            run.epochs,
+            run.seed,
+        )
+        for index, run in enumerate(trial.runs, start=1)
+    ]
+    return table(columns, rows, right=columns)
 
 
 def print_failure(trial: Trial) -> None:
@@ -235,6 +272,8 @@ def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> Non
         f"{escape(found.study.spec.metric)} [bold green]{text(attempt.value)}[/] in trial {attempt.number}"
         + ("" if found.trial.best_epoch is None else f", epoch {found.trial.best_epoch}")
     )
+    if found.trial.runs:
+        out.print(_spread_line(found.trial))
     out.print(table(("parameter", "value"), list(found.trial.params.items())))
     if not attempt.feasible:
         print_note("no complete trial satisfies all constraints; this is the best of those that violate some")
@@ -282,7 +321,8 @@ def print_model(exported: ExportedModel) -> None:
     for part, metrics in ((exported.part, exported.metrics), ("test", exported.test)):
         if metrics is not None:
             shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
-            rows.add_row(f"on {part} data", escape(shown))
+            fold = f" of fold {exported.fold + 1}" if part != "test" and exported.fold is not None else ""
+            rows.add_row(f"on {part} data{fold}", escape(shown))
     out.print(rows)
 
 

@@ -101,11 +101,13 @@ def _running(summary: Summary) -> Table:
 
 def _row(summary: Summary, one: Attempt) -> tuple[RenderableType, ...]:
     spec = summary.study.spec
+    epochs = spec.attempt_epochs
+    run = f"run {one.run + 1}/{spec.runs}, " if spec.runs > 1 else ""
     late = one.lease_until is None or one.lease_until < summary.now
     return (
         f"trial {one.number}",
-        ProgressBar(total=spec.max_epochs, completed=one.epoch, width=20),
-        f"epoch {one.epoch}/{spec.max_epochs}",
+        ProgressBar(total=epochs, completed=one.epoch, width=20),
+        f"{run}epoch {one.epoch}/{epochs}",
         f"{escape(spec.metric)} {text(one.last_value)}",
         Text(f"{one.owner}{' late' if late else ''}", style="red" if late else "dim"),
     )

@@ -27,7 +27,8 @@ class Attempt:
     error: str | None = None  #: the failure's fingerprint, for counting repeats
     ended_at: float | None = None
     forced: bool = False  #: a user asked for it, so that what its configuration came to before does not count
-    epoch: int = 0  #: epochs trained when last heard of
+    epoch: int = 0  #: epochs trained when last heard of, over all runs
+    run: int = 0  #: which of its runs it was at then, from 0
     resumed_from: int = 0  #: epochs of them that an earlier attempt had trained
     checkpoint: int = 0  #: epochs after which it was last saved
     last_value: float | None = None  #: the metric at that epoch

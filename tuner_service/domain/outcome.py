@@ -114,8 +114,8 @@ class Outcome:
 
     reason: Reason
     value: float | None = None  #: the objective's value; for a pruned trial the last reported one
-    epochs: int = 0  #: epochs trained
-    best_epoch: int | None = None  #: the epoch, from 1, that the value was reached at
+    epochs: int = 0  #: epochs trained, over all runs
+    best_epoch: int | None = None  #: the epoch, from 1, that the value of a single run was reached at
     failure: Failure | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)  #: what to record beside it, JSON values
     resumed_from: int = 0  #: epochs of ``epochs`` that an earlier attempt had trained

@@ -7,6 +7,7 @@ attempts reached it, and never at ``max_epochs``: who gets there is complete.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
@@ -253,14 +254,57 @@ class Threshold(_EveryFewEpochs):
         return (self.lower is not None and latest < self.lower) or (self.upper is not None and latest > self.upper)
 
 
-class NoPruning(_Pruner):
-    """Every trial is trained to its end."""
-
-    kind: Literal["none"] = "none"
+class _NoRungs(_Pruner):
+    """What the two share that judge no trial by its epochs."""
 
     def rungs(self, bracket: int, max_epochs: int) -> tuple[int, ...]:  # noqa: ARG002
         """Return the epochs after which a trial is judged: none."""
         return ()
+
+
+class NoPruning(_NoRungs):
+    """Every trial is trained to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+#: Bracket under which the values of whole runs are recorded, apart from those at epochs; its rungs are runs, from 0.
+RUNS_BRACKET = -1
+
+
+class Wilcoxon(_NoRungs):
+    """Stops a trial after a run, once its runs are significantly worse than those of the best trial so far.
+
+    Runs of the same fold and execution are compared, so that a hard fold counts against both. As the test is repeated
+    after each run, the share of good trials that it stops by chance is above ``p_threshold``.
+
+    Source: Wilcoxon's signed-rank test, as in Optuna's ``pruners/_wilcoxon.py``.
+    """
+
+    kind: Literal["wilcoxon"] = "wilcoxon"
+    p_threshold: float = Field(0.1, ge=0, le=1)  #: largest probability of such a difference by chance, at one test
+    startup_runs: NonNegativeInt = 2  #: runs before the first test; it needs two in any case
+
+    def should_stop(self, pairs: Sequence[tuple[float, float]], best_value: float, direction: Direction) -> bool:
+        """Return whether a trial stops whose runs had the first of these values, and the best trial's the second.
+
+        Args:
+            pairs: One for each run that both have finished.
+            best_value: The mean over all runs of the best trial.
+            direction: Which way is better.
+        """
+        if len(pairs) < max(2, self.startup_runs):
+            return False
+        # Here, since it takes a second and only such studies need it.
+        from scipy.stats import wilcoxon
+
+        # The test is one of signs and ranks: a trial may fail it and have the better mean all the same.
+        if not _is_worse(statistics.fmean(mine for mine, _ in pairs), best_value, direction):
+            return False
+        worse: Literal["less", "greater"] = "less" if direction == "maximize" else "greater"
+        differences = [mine - best for mine, best in pairs]
+        # zsplit is defined where all differences are zero.
+        return bool(wilcoxon(differences, alternative=worse, zero_method="zsplit").pvalue < self.p_threshold)
 
 
 class Patient(_Pruner):
@@ -314,7 +358,8 @@ class Patient(_Pruner):
 
 
 Pruner = Annotated[
-    Hyperband | SuccessiveHalving | Percentile | Median | Threshold | Patient | NoPruning, Field(discriminator="kind")
+    Hyperband | SuccessiveHalving | Percentile | Median | Threshold | Patient | Wilcoxon | NoPruning,
+    Field(discriminator="kind"),
 ]
 
 

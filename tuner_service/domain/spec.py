@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.direction import Direction, known_direction
+from tuner_service.domain.folds import Folds
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
+from tuner_service.domain.objective_value import BestEpoch, LastEpoch, MeanOfLast, ObjectiveValue
 from tuner_service.domain.pruner import (
     Hyperband,
     Median,
@@ -22,14 +24,16 @@ from tuner_service.domain.pruner import (
     Pruner,
     SuccessiveHalving,
     Threshold,
+    Wilcoxon,
 )
 from tuner_service.domain.sampler import SAMPLERS, Sampler, Tpe, is_exhaustive
+from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.stopping import Stopping
 from tuner_service.errors import SpecError, did_you_mean
 
 StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
-#: Short forms for a sampler or a pruner with its defaults: ``--set sampler=random``.
+#: Short forms for what comes in kinds, with its defaults: ``--set sampler=random``.
 _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "pruner": {
         "hyperband": Hyperband,
@@ -38,9 +42,11 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
         "percentile": Percentile,
         "threshold": Threshold,
         "patient": Patient,
+        "wilcoxon": Wilcoxon,
         "none": NoPruning,
     },
     "sampler": SAMPLERS,
+    "value": {"best": BestEpoch, "last": LastEpoch, "mean-of-last": MeanOfLast},
 }
 
 
@@ -53,7 +59,10 @@ class StudySpec(BaseModel):
     metric: str = Field(min_length=1, max_length=200)  #: name of the metric that Keras reports, such as val_accuracy
     direction: Direction | None = None  #: which way is better; known for the metrics that Keras names
     trials: PositiveInt | None = None  #: the budget: how many configurations are settled in the end; all, of a grid
-    max_epochs: PositiveInt  #: epochs of a trial that is not stopped early
+    max_epochs: PositiveInt  #: epochs of a run that is not stopped early; a trial is one run, or executions x folds
+    value: ObjectiveValue = BestEpoch()  #: which epochs make a run's value: "best", "last", or MeanOfLast(epochs=...)
+    executions: int = Field(1, ge=1, le=100)  #: trainings of each configuration with other seeds; their mean counts
+    folds: Folds | None = None  #: cross-validation; a number is that many plain folds
     sampler: Sampler = Tpe()  #: how configurations are proposed
     points: tuple[dict[str, Param], ...] = ()  #: known points to try first; what one does not name is drawn
     warm_start: tuple[StudyName, ...] = ()  #: earlier studies of this storage whose best configurations come next
@@ -70,10 +79,14 @@ class StudySpec(BaseModel):
     def _expand_short_forms(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the user wrote
         if not isinstance(given, dict):
             return given
-        return {
+        expanded = {
             key: {"kind": value} if key in _KINDS and isinstance(value, str) else value
             for key, value in _with_objective(given).items()
         }
+        folds = expanded.get("folds")
+        if isinstance(folds, int) and not isinstance(folds, bool):
+            expanded["folds"] = {"n": folds}
+        return expanded
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -93,6 +106,11 @@ class StudySpec(BaseModel):
             raise ValueError(
                 f"stop.epochs: {self.stop.epochs} are less than the {self.attempt_epochs} that one trial may train, so "
                 "that none could start; raise it, or lower max_epochs"
+            )
+        if isinstance(self.pruner, Wilcoxon) and self.runs < 2:
+            raise ValueError(
+                "pruner: wilcoxon compares trials run by run, and a trial has only one here; set folds or executions, "
+                "or choose a pruner that judges by epochs, such as hyperband"
             )
         return self
 
@@ -115,9 +133,21 @@ class StudySpec(BaseModel):
         return direction
 
     @property
+    def runs(self) -> int:
+        """How many trainings a configuration is: executions times folds."""
+        return self.executions * (1 if self.folds is None else self.folds.n)
+
+    @property
     def attempt_epochs(self) -> int:
         """The most epochs that one attempt trains."""
-        return self.max_epochs
+        return self.max_epochs * self.runs
+
+    @property
+    def seeded_folds(self) -> Folds | None:
+        """The folds with the seed of their shuffle, their own or one that follows from the study's."""
+        if self.folds is None or self.folds.seed is not None:
+            return self.folds
+        return self.folds.model_copy(update={"seed": hash_seed(self.seed, 0, "folds")})
 
     @property
     def sampler_seed(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tuner_service.domain.attempt import Attempt, Param
 from tuner_service.domain.outcome import Failure
+from tuner_service.domain.run import RUNS, RunRecord, Spread, parse_runs, spread_of
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,23 @@ class Trial:
 
     attempt: Attempt
     params: Mapping[str, Param] = field(default_factory=dict)
-    best_epoch: int | None = None  #: the epoch, from 1, at which the value was reached
+    best_epoch: int | None = None  #: the epoch, from 1, at which the value of a single run was reached
     reported: Mapping[int, float] = field(default_factory=dict)  #: values by step, as Optuna has them
     attributes: Mapping[str, object] = field(default_factory=dict)  #: user attributes
     constraints: Mapping[str, float] = field(default_factory=dict)  #: satisfied at zero or below
     failure: Failure | None = None
     started_at: float | None = None
     code: str | None = None  #: digest of the code that trained it
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """Its finished runs where it has several, in their order."""
+        return parse_runs(self.attributes.get(RUNS))
+
+    @property
+    def spread(self) -> Spread | None:
+        """How far the values of its runs lie apart; ``None`` of fewer than two."""
+        return spread_of([one.value for one in self.runs])
 
     @property
     def seconds(self) -> float | None:

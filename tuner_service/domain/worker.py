@@ -30,7 +30,8 @@ class Progress:
     """Where a running trial stands."""
 
     trial_id: int
-    epoch: int  #: epochs trained
+    epoch: int  #: epochs trained, over all runs
     value: float | None  #: the metric at that epoch
+    run: int = 0  #: which of its runs it is at, from 0
     resumed_from: int = 0  #: epochs of them that an earlier attempt had trained
     checkpoint: int = 0  #: epochs after which it was last saved

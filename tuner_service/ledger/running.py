@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
-from tuner_service.domain.attempt import Attempt
+from tuner_service.domain.attempt import Attempt, best_attempt
 from tuner_service.domain.direction import is_better
 from tuner_service.domain.outcome import Outcome, Reason, State
-from tuner_service.domain.pruner import judged_before
+from tuner_service.domain.pruner import RUNS_BRACKET, Wilcoxon, judged_before
 from tuner_service.domain.sampler import CustomSampler
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
@@ -77,13 +77,13 @@ class RunningAttempt:
             self._optuna_storage.set_trial_intermediate_value(self.claim.trial_id, step, value)
             self._reported.add(step)
 
-    def progress(self, epoch: int, value: float) -> None:
-        """Note where training stands; the next beat carries it."""
-        self.progress_now = dataclasses.replace(self.progress_now, epoch=epoch, value=value)
+    def progress(self, epoch: int, value: float, run: int = 0) -> None:
+        """Note where training stands, in epochs over all runs; the next beat carries it."""
+        self.progress_now = dataclasses.replace(self.progress_now, epoch=epoch, value=value, run=run)
 
-    def resumed(self, epochs: int) -> None:
-        """Note how many epochs an earlier attempt had trained."""
-        self.progress_now = dataclasses.replace(self.progress_now, resumed_from=epochs)
+    def resumed(self, epochs: int, run: int = 0) -> None:
+        """Note how many epochs an earlier attempt had trained, and in which run it was."""
+        self.progress_now = dataclasses.replace(self.progress_now, epoch=epochs, resumed_from=epochs, run=run)
 
     def saved(self, epochs: int) -> None:
         """Note after how many epochs the training was saved where others find it."""
@@ -110,17 +110,35 @@ class RunningAttempt:
             return True
         if not spec.pruner.compares:
             return spec.pruner.should_prune(value, (), curve, spec.better)
-        recorded = self._patiently(
+        recorded = self._record_rung(self.bracket, passed[-1], value)
+        others = judged_before(recorded, self.claim.configuration)
+        return spec.pruner.should_prune(recorded[self.claim.configuration], others, curve, spec.better)
+
+    def should_stop_after(self, values: Sequence[float]) -> bool:
+        """Return whether to train no further run, the finished ones having had these values, in their order."""
+        spec, mine = self._study.spec, self.claim.configuration
+        if not isinstance(spec.pruner, Wilcoxon):
+            return False
+        recorded = [self._record_rung(RUNS_BRACKET, run, value) for run, value in enumerate(values)]
+        if len(values) >= spec.runs:
+            return False
+        best = best_attempt(self._patiently(lambda: self._storage.attempts(self._study.study_id)), spec.better)
+        if best is None or best.value is None or best.configuration == mine:
+            return False
+        pairs = [(one[mine], one[best.configuration]) for one in recorded if best.configuration in one]
+        return spec.pruner.should_stop(pairs, best.value, spec.better)
+
+    def _record_rung(self, bracket: int, epoch: int, value: float) -> Mapping[int, float]:
+        """Record a value of the configuration unless it has one there, and return those of all, by configuration."""
+        return self._patiently(
             lambda: self._storage.record_rung(
                 self._study.study_id,
-                bracket=self.bracket,
-                epoch=passed[-1],
+                bracket=bracket,
+                epoch=epoch,
                 configuration=self.claim.configuration,
                 value=value,
             )
         )
-        others = judged_before(recorded, self.claim.configuration)
-        return spec.pruner.should_prune(recorded[self.claim.configuration], others, curve, spec.better)
 
     def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Record an attribute of the study's code."""

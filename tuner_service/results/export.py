@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import io
 import json
@@ -14,9 +15,10 @@ import yaml
 
 from tuner_service.domain.attempt import best_attempt
 from tuner_service.domain.outcome import State
+from tuner_service.domain.run import RUNS
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.results.trials import curve
+from tuner_service.results.trials import curves
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 Format = Literal["json", "yaml", "csv", "csv-long"]
@@ -51,7 +53,7 @@ def document(study: StudyRecord, trials: list[Trial]) -> dict[str, Any]:
         "version": VERSION,
         "study": study_fields(study),
         "best": next((trial_fields(one) for one in trials if best and one.attempt.number == best.number), None),
-        "trials": [{**trial_fields(one), "curve": _plain(curve(study, one.attempt.number))} for one in trials],
+        "trials": [{**trial_fields(one), "curves": _plain(curves(study, one.attempt.number))} for one in trials],
     }
 
 
@@ -88,6 +90,8 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "value": _plain(attempt.value),
         "epochs": attempt.epoch,
         "best_epoch": trial.best_epoch,
+        "runs": [dataclasses.asdict(run) for run in trial.runs],
+        "spread": None if trial.spread is None else dataclasses.asdict(trial.spread),
         "params": _plain(trial.params),
         "constraints": _plain(trial.constraints),
         "started_at": iso(trial.started_at),
@@ -97,7 +101,7 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "code": trial.code,
         "failure": None if trial.failure is None else dict(trial.failure.__dict__),
         "reported": {str(step): _plain(value) for step, value in trial.reported.items()},
-        "attributes": _plain(trial.attributes),
+        "attributes": _plain({name: value for name, value in trial.attributes.items() if name != RUNS}),
     }
 
 
@@ -114,7 +118,8 @@ _WIDE_END = ("started_at", "ended_at", "seconds", "worker", "code")
 
 def _wide(trials: list[Trial]) -> Iterator[list[object]]:
     params = list(dict.fromkeys(name for one in trials for name in one.params))
-    attributes = list(dict.fromkeys(name for one in trials for name in one.attributes if name not in _WIDE + _WIDE_END))
+    known = (*_WIDE, *_WIDE_END, RUNS)
+    attributes = list(dict.fromkeys(name for one in trials for name in one.attributes if name not in known))
     yield [*_WIDE, *(f"param.{name}" for name in params), *(f"attr.{name}" for name in attributes), *_WIDE_END, "error"]
     for one in trials:
         fields = trial_fields(one)
@@ -128,16 +133,16 @@ def _wide(trials: list[Trial]) -> Iterator[list[object]]:
 
 
 def _long(study: StudyRecord, trials: list[Trial]) -> Iterator[list[object]]:
-    yield ["trial", "configuration", "attempt", "epoch", "metric", "value"]
+    yield ["trial", "configuration", "attempt", "run", "epoch", "metric", "value"]
     for one in trials:
         key = [one.attempt.number, one.attempt.configuration, one.attempt.attempt]
-        kept = curve(study, one.attempt.number) if one.attempt.state is not State.RUNNING else {}
-        if kept:
-            for metric, values in kept.items():
-                yield from ([*key, epoch, metric, value] for epoch, value in enumerate(values, start=1))
-        else:
+        kept = curves(study, one.attempt.number) if one.attempt.state is not State.RUNNING else []
+        for run, curve in enumerate(kept):
+            for metric, values in curve.items():
+                yield from ([*key, run, epoch, metric, value] for epoch, value in enumerate(values, start=1))
+        if not kept:
             # Of a running trial, and of an objective(trial), there is what was reported.
-            yield from ([*key, step, study.spec.metric, value] for step, value in one.reported.items())
+            yield from ([*key, 0, step, study.spec.metric, value] for step, value in one.reported.items())
 
 
 def _csv(rows: Iterator[list[object]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.errors import ArtifactError, ModelError
@@ -32,6 +34,7 @@ class ExportedModel:
     best: Best
     path: Path  #: best.keras
     part: str  #: the part of the data that its value was measured on
+    fold: int | None  #: of which fold that part is, from 0; None without folds
     metrics: Mapping[str, float]  #: on that part, now
     test: Mapping[str, float] | None  #: on the part that tuning never saw, where there is one
 
@@ -65,19 +68,22 @@ def export_model(storage: LedgerStorage, name: str, folder: Path, *, studies: Pa
         artifacts.get(f"{kept}/{MODEL_FILE}", model)
         recorded = artifacts.read_json(f"{kept}/{EVALUATION_FILE}")
         seed = hash_seed(study.spec.seed, trial.attempt.configuration, "training")
-        measured = isolated.call(evaluate_model, path.resolve(), model, recorded["part"], recorded["batch_size"], seed)
-        _compare(found, recorded["part"], recorded["metrics"], measured.part)
-        exported = ExportedModel(found, folder / "best.keras", recorded["part"], measured.part, measured.test)
+        part, fold = recorded["part"], recorded["fold"]
+        measured = isolated.call(
+            evaluate_model, path.resolve(), model, part, recorded["batch_size"], seed, study.spec.seeded_folds, fold
+        )
+        _compare(found, recorded, measured.part)
+        exported = ExportedModel(found, folder / "best.keras", part, fold, measured.part, measured.test)
         _write(exported, model, folder)
     return exported
 
 
-def _compare(found: Best, part: str, recorded: Mapping[str, float], measured: Mapping[str, float]) -> None:
-    expected = dict(recorded)
+def _compare(found: Best, recorded: Mapping[str, Any], measured: Mapping[str, float]) -> None:
+    expected, part = dict(recorded["metrics"]), recorded["part"]
     metric = found.study.spec.metric
     if part == "validation" and metric.startswith("val_") and metric.removeprefix("val_") in measured:
-        assert found.trial.attempt.value is not None  # noqa: S101 - the best is complete
-        expected[metric.removeprefix("val_")] = found.trial.attempt.value
+        # What the metric was in the epoch whose weights these are: of one run with its best epoch, the trial's value.
+        expected[metric.removeprefix("val_")] = recorded["value"]
     wrong = [
         f"{name} was recorded as {value:.6g} and is now {measured.get(name, math.nan):.6g}"
         for name, value in expected.items()
@@ -99,7 +105,9 @@ def _write(exported: ExportedModel, model: Path, folder: Path) -> None:
         "metric": exported.best.study.spec.metric,
         "value": trial.attempt.value,
         "best_epoch": trial.best_epoch,
+        "runs": [dataclasses.asdict(run) for run in trial.runs],
         "params": dict(trial.params),
+        "fold": exported.fold,
         exported.part: dict(exported.metrics),
         "test": None if exported.test is None else dict(exported.test),
         "code": trial.code,

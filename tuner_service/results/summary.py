@@ -82,7 +82,7 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
         failed=ended[State.FAIL],
         retries=sum(max(sum(one.reason is not Reason.WITHDRAWN for one in mine) - 1, 0) for mine in grouped.values()),
         epochs_trained=epochs_trained(attempts),
-        epochs_saved=sum(max(study.spec.max_epochs - one.epoch, 0) for one in pruned),
+        epochs_saved=sum(max(study.spec.attempt_epochs - one.epoch, 0) for one in pruned),
         best=best_attempt(attempts, study.spec.better),
         running=[one for one in attempts if one.state is State.RUNNING],
         workers=alive,

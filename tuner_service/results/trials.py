@@ -13,7 +13,7 @@ from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import CURVE_FILE, MODEL_FILE
 
-#: Every metric by name, one value an epoch.
+#: Every metric by name, one value an epoch, of one run.
 Curve = Mapping[str, list[float]]
 
 
@@ -56,13 +56,13 @@ def best(storage: LedgerStorage, name: str) -> Best:
     return Best(study, found, has_model)
 
 
-def curve(study: StudyRecord, number: int) -> Curve:
-    """Return every metric of every epoch of a trial; empty where nothing was kept of it."""
+def curves(study: StudyRecord, number: int) -> list[Curve]:
+    """Return every metric of every epoch of a trial, run by run; none where nothing was kept of it."""
     try:
-        kept: Curve = _artifacts(study).read_json(f"{trial_folder(number)}/{CURVE_FILE}")
+        kept: list[Curve] = _artifacts(study).read_json(f"{trial_folder(number)}/{CURVE_FILE}")
     except ArtifactError:
-        return {}
-    return kept
+        return []
+    return [curve for curve in kept if curve]
 
 
 def _artifacts(study: StudyRecord) -> Artifacts:

@@ -165,6 +165,7 @@ tuner_attempts = Table(
     Column("ended_at", Float(53)),
     Column("reason", String(20)),
     Column("epoch", Integer, nullable=False, default=0),
+    Column("run", Integer, nullable=False, default=0),
     Column("resumed_from", Integer, nullable=False, default=0),
     Column("checkpoint", Integer, nullable=False, default=0),
     Column("last_value", Float(53)),

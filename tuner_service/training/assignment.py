@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner_service.domain.direction import Direction
+from tuner_service.domain.folds import Folds
+from tuner_service.domain.objective_value import BestEpoch, ObjectiveValue
 from tuner_service.domain.outcome import Failure, Reason
+from tuner_service.domain.run import Run, runs_of
 
 #: Names of the files that a child leaves in its scratch folder.
 CURVE_FILE = "curve.json"
@@ -16,9 +19,9 @@ LOG_FILE = "log.txt"
 CHECKPOINT_PREFIX = "checkpoint-"
 
 
-def checkpoint_file(epoch: int) -> str:
-    """Return the name of the checkpoint after an epoch; names sort as epochs do."""
-    return f"{CHECKPOINT_PREFIX}{epoch:06d}.npz"
+def checkpoint_file(epoch: int, run: int = 0) -> str:
+    """Return the name of the checkpoint after an epoch of a run; names sort as trainings go on."""
+    return f"{CHECKPOINT_PREFIX}{run:04d}-{epoch:06d}.npz"
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,25 @@ class Assignment:
 
     number: int
     started_at: float  #: seconds since 1970
-    seed: int
+    seed: int  #: of the first run
     metric: str
     direction: Direction
-    max_epochs: int
+    max_epochs: int  #: of a run
     rungs: frozenset[int]  #: epochs after which the trial is judged
     reported: frozenset[int]  #: epochs whose metric is reported to Optuna
     devices: str  #: the GPUs it may use, as CUDA_VISIBLE_DEVICES has them; "-1" is none
     attributes: Mapping[str, object] = field(default_factory=dict)
     checkpoints: Sequence[str] = ()  #: files of earlier attempts in the scratch folder, the one to go on from first
     checkpoint_s: float = 10.0  #: seconds from one checkpoint to the next; 0 is one each epoch
+    value: ObjectiveValue = field(default_factory=BestEpoch)  #: which epochs of a run count
+    executions: int = 1
+    folds: Folds | None = None  #: with the seed of their shuffle
+    judges_runs: bool = False  #: after each run it is asked whether to go on
+
+    @property
+    def runs(self) -> list[Run]:
+        """The trainings that the attempt consists of."""
+        return runs_of(self.executions, None if self.folds is None else self.folds.n, self.seed)
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Result:
 
     reason: Reason
     value: float | None = None  #: the objective
-    epochs: int = 0  #: epochs trained
+    epochs: int = 0  #: epochs trained, over all runs
     best_epoch: int | None = None
     failure: Failure | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +20,39 @@ _SET_ANEW = {"min_delta"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state at the end of an epoch.
+    """The state at the end of an epoch, or between two runs, where nothing of the next one is there yet.
 
     Weights alone are not enough: ``variables`` are the network's, with the seed states of its dropout and noise layers,
     which ``weights`` leaves out, then the optimizer's, with the step that a schedule counts. The order of the batches
     is not saved: ``ShuffledBatches`` derives it from the seed and the epoch.
     """
 
-    epoch: int  #: epochs trained
-    curve: Mapping[str, list[float]]
-    best: float | None
-    best_epoch: int | None
-    best_weights: Arrays
-    variables: Arrays
-    callbacks: Sequence[Mapping[str, Any]]  #: plain attributes of the study's own callbacks, early stopping's patience
+    epoch: int = 0  #: epochs trained in the run that goes on
+    curve: Mapping[str, list[float]] = field(default_factory=dict)
+    best_epoch: int | None = None
+    best_weights: Arrays = ()
+    variables: Arrays = ()
+    #: plain attributes of the study's own callbacks, early stopping's patience
+    callbacks: Sequence[Mapping[str, Any]] = ()
+    finished: Sequence[Mapping[str, Any]] = ()  #: the runs before it, as plain data
+    files: Mapping[str, bytes] = field(default_factory=dict)  #: what they left, by name: the best one's model
 
     def save(self, path: Path) -> None:
         """Write the file; its name appears when it is whole."""
         state = {
             "epoch": self.epoch,
             "curve": self.curve,
-            "best": self.best,
             "best_epoch": self.best_epoch,
-            "callbacks": self.callbacks,
+            "callbacks": list(self.callbacks),
+            "finished": list(self.finished),
             "arrays": [len(self.variables), len(self.best_weights)],
+            "files": list(self.files),
         }
         draft = path.with_name(path.name + ".draft")
         arrays = {f"a{index}": _storable(array) for index, array in enumerate([*self.variables, *self.best_weights])}
+        files = {f"f{index}": np.frombuffer(content, "uint8") for index, content in enumerate(self.files.values())}
         with draft.open("wb") as file:
-            np.savez(file, state=np.array(json.dumps(state)), **arrays)  # type: ignore[arg-type]  # names are ours
+            np.savez(file, state=np.array(json.dumps(state)), **arrays, **files)  # type: ignore[arg-type]  # names are ours
         draft.replace(path)
 
     @classmethod
@@ -59,17 +63,19 @@ class Checkpoint:
                 state = json.loads(str(file["state"]))
                 variables, best = state["arrays"]
                 arrays = [file[f"a{index}"] for index in range(variables + best)]
+                files = {name: file[f"f{index}"].tobytes() for index, name in enumerate(state["files"])}
         except Exception:
             # A file that was cut off or has a wrong byte raises whatever zipfile and NumPy trip over.
             return None
         return cls(
             epoch=state["epoch"],
             curve=state["curve"],
-            best=state["best"],
             best_epoch=state["best_epoch"],
             best_weights=arrays[variables:],
             variables=arrays[:variables],
             callbacks=state["callbacks"],
+            finished=state["finished"],
+            files=files,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner_service.domain.outcome import Failure, Reason
+from tuner_service.domain.run import RUNS, spread_of
 from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
 from tuner_service.training.assignment import LOG_FILE, Assignment, Result
 from tuner_service.training.parent import die_with_parent
@@ -22,7 +24,7 @@ from tuner_service.training.value import number
 
 if TYPE_CHECKING:
     from tuner_service.training.data import Data
-    from tuner_service.training.network import EpochWatch
+    from tuner_service.training.epoch_watch import EpochWatch
     from tuner_service.training.study_file import StudyFile
 
 #: Exceptions that a backend raises where memory ran out, by name, since importing them would import the backend.
@@ -71,28 +73,29 @@ def _train_network(
 ) -> Result:
     import optuna
 
-    from tuner_service.training import network
+    from tuner_service.training import epoch_watch, runs
 
-    watch = network.EpochWatch(pipe, task, scratch)
+    watch = epoch_watch.EpochWatch(pipe, task, scratch)
     signal.signal(signal.SIGTERM, lambda *_: watch.interrupt())
 
     def result(reason: Reason, value: float | None, failure: Failure | None = None) -> Result:
-        return Result(reason, value, watch.epochs, watch.best_epoch, failure, _record(watch))
+        best_epoch = watch.best_epoch if len(task.runs) == 1 else None
+        return Result(reason, value, watch.epochs_of_all, best_epoch, failure, _record(task, watch))
 
     try:
         try:
-            return result(Reason.FINISHED, network.train(study, trial, data, pipe, task, watch, scratch))
+            return result(Reason.FINISHED, runs.train(study, trial, data, pipe, task, watch, scratch))
         finally:
-            network.save_curve(watch, scratch)
+            runs.save_curves(watch, scratch)
     except TrialLostError:
         raise
     except optuna.TrialPruned:
-        return result(Reason.PRUNED, watch.last)
+        return result(Reason.PRUNED, watch.value_if_stopped)
     except SpaceExhaustedError as error:
         return result(Reason.EXHAUSTED, None, Failure("SpaceExhausted", str(error), host=socket.gethostname()))
-    except network.InterruptedTrainingError:
+    except epoch_watch.InterruptedTrainingError:
         return result(Reason.INTERRUPTED, None)
-    except network.DivergedError as error:
+    except epoch_watch.DivergedError as error:
         return result(Reason.DIVERGED, None, Failure("Diverged", str(error), host=socket.gethostname()))
     except (Exception, SystemExit) as error:
         return result(_cause(error), None, _failure(error, study.path))
@@ -122,11 +125,13 @@ def _run_objective(study: StudyFile, trial: RemoteTrial) -> Result:
     return result(Reason.FINISHED, value)
 
 
-def _record(watch: EpochWatch) -> dict[str, object]:
-    record: dict[str, object] = {}
-    if watch.best_epoch is not None:
-        record["best_epoch"] = watch.best_epoch
-    return record
+def _record(task: Assignment, watch: EpochWatch) -> dict[str, object]:
+    """Return what is recorded beside the value; the runs only where a trial has several."""
+    if len(task.runs) == 1:
+        return {} if watch.best_epoch is None else {"best_epoch": watch.best_epoch}
+    spread = spread_of([one.record.value for one in watch.finished])
+    record: dict[str, object] = {RUNS: [dataclasses.asdict(one.record) for one in watch.finished]}
+    return record if spread is None else {**record, "std": spread.std}
 
 
 def _cause(error: BaseException) -> Reason:

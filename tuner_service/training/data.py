@@ -26,6 +26,8 @@ class Data:
     train: Part  #: what the network is fitted to
     validation: Part = None  #: what trials are judged by
     test: Part = None  #: what only the finished model is evaluated on; trials are given ``None`` in its place
+    #: for grouped folds: which rows belong together, a label for each row of ``train``, then of ``validation``
+    groups: Any = None
 
     @classmethod
     def split(
@@ -37,6 +39,7 @@ class Data:
         test: float = 0.2,
         seed: int = 0,
         stratify: bool = False,
+        groups: Any = None,  # noqa: ANN401
     ) -> Self:
         """Return arrays shuffled and cut into three parts.
 
@@ -47,30 +50,44 @@ class Data:
             test: Share of all rows that tuning never sees, in [0, 1).
             seed: Of the shuffle; the same seed gives the same parts.
             stratify: Keep the classes' shares equal in all parts; ``y`` must be class labels.
+            groups: A label for each row; the rows of a group stay together, and the shares are those of the groups.
 
         Raises:
-            ValueError: If the lengths differ, or the shares leave nothing to train on.
+            ValueError: If the lengths differ, the shares leave nothing to train on, or groups are to be stratified.
         """
-        from sklearn.model_selection import train_test_split
+        from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-        x, y = np.asarray(x), np.asarray(y)
+        x, y, groups = np.asarray(x), np.asarray(y), None if groups is None else np.asarray(groups)
+        if groups is not None and (stratify or len(groups) != len(x)):
+            raise ValueError(
+                "groups must be a label for each row, and cannot be stratified: "
+                f"got {len(groups)} for {len(x)} rows, stratify={stratify}"
+            )
         if len(x) != len(y):
             raise ValueError(f"x and y must have as many rows as each other, got {len(x)} and {len(y)}")
         if not 0 < validation < 1 or not 0 <= test < 1 or validation + test >= 1:
             raise ValueError(
                 f"validation and test are shares of all rows and must leave some to train on, got {validation}, {test}"
             )
+
+        def cut(rows: np.ndarray[Any, Any], share: float) -> Any:  # noqa: ANN401 - two arrays of rows
+            if groups is None:
+                return train_test_split(
+                    rows, test_size=share, random_state=seed, stratify=y[rows] if stratify else None
+                )
+            splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+            return [rows[part] for part in next(splitter.split(rows, groups=groups[rows]))]
+
         rows = np.arange(len(x))
         held_out = None
         if test:
-            rows, held_out = train_test_split(rows, test_size=test, random_state=seed, stratify=y if stratify else None)
-        train, judged = train_test_split(
-            rows, test_size=validation / (1 - test), random_state=seed, stratify=y[rows] if stratify else None
-        )
+            rows, held_out = cut(rows, test)
+        train, judged = cut(rows, validation / (1 - test))
         return cls(
             train=(x[train], y[train]),
             validation=(x[judged], y[judged]),
             test=None if held_out is None else (x[held_out], y[held_out]),
+            groups=None if groups is None else groups[np.concatenate([train, judged])],
         )
 
     @classmethod
@@ -94,6 +111,14 @@ class Data:
                 )
         for name in ("train", "validation", "test"):
             _check_lengths(name, getattr(data, name))
+        if data.groups is not None:
+            parts = [part for part in (data.train, data.validation) if isinstance(part, tuple)]
+            rows = sum(len(part[1]) for part in parts)
+            if len(data.groups) != rows:
+                raise StudyFileError(
+                    "Data(groups=...) must be a label for each row of train, then of validation: "
+                    f"{rows} rows, got {len(data.groups)}"
+                )
         return data
 
     def for_tuning(self) -> Data:

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 
+from tuner_service.domain.objective_value import BestEpoch
 from tuner_service.domain.override import override
 from tuner_service.domain.sampler import Grid, is_exhaustive
 from tuner_service.domain.spec import StudySpec, parse_spec
@@ -78,6 +79,11 @@ def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, ob
         # default pruner is the median.
         given = {"name": path.stem, "metric": "value", "max_epochs": 100, "pruner": {"kind": "median"}}
     spec = parse_spec(override(given, *changes))
+    if study.kind == "objective" and (spec.runs > 1 or not isinstance(spec.value, BestEpoch)):
+        raise SpecError(
+            "executions, folds and value are for build_model(trial): an objective(trial) trains by itself, and what it "
+            "returns is the value; leave them out"
+        )
     # What it needs is missing here, or its arguments are wrong: told before anything is built.
     make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=0)
     return spec
@@ -103,8 +109,12 @@ def probe_trial(seed: int) -> RemoteTrial:
 
 
 def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseDistribution]]:
+    from tuner_service.training.folds import fold_data
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data = _guarded("load_data", study.path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
+    if spec.seeded_folds is not None:
+        data = fold_data(data, spec.seeded_folds, 0)
     started = time.monotonic()
     draws = []
     for seed in range(DRAWS):
@@ -181,13 +191,14 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
 def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401
     """Train on one batch, to see whether data, network and metric fit together."""
     from tuner_service.training import network
+    from tuner_service.training.epoch_watch import metric_of
 
     history = model.fit(
         **network.arguments(data.train),
         validation_data=data.validation,
         **{**options, "epochs": 1, "verbose": 0, "callbacks": [], "steps_per_epoch": 1, "validation_steps": 1},
     )
-    network.metric_of({name: values[-1] for name, values in history.history.items()}, spec.metric)
+    metric_of({name: values[-1] for name, values in history.history.items()}, spec.metric)
 
 
 def _guarded(what: str, path: Path, call: Any) -> Any:  # noqa: ANN401 - any call

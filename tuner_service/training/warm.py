@@ -60,7 +60,7 @@ def _import_keras() -> None:
         import keras
         import optuna  # noqa: F401 - to be inherited
 
-        import tuner_service.training.network  # noqa: F401 - to be inherited
+        import tuner_service.training.runs  # noqa: F401 - to be inherited
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf  # noqa: F401 - to be inherited

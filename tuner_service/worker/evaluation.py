@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
-from tuner_service.domain.pruner import reported_epochs
+from tuner_service.domain.pruner import Wilcoxon, reported_epochs
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.errors import StorageUnavailableError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
@@ -54,6 +54,7 @@ class Evaluation:
             "resumed": attempt.resumed,
             "checkpoint": self._keep_checkpoint,
             "should_prune": attempt.should_prune,
+            "should_stop_after": attempt.should_stop_after,
             "set_user_attr": attempt.set_user_attr,
             "set_constraint": attempt.set_constraint,
             "keep_model": attempt.keep_model,
@@ -133,6 +134,10 @@ class Evaluation:
             devices=self._device,
             checkpoints=checkpoints,
             checkpoint_s=spec.limits.checkpoint_s,
+            value=spec.value,
+            executions=spec.executions,
+            folds=spec.seeded_folds,
+            judges_runs=isinstance(spec.pruner, Wilcoxon),
         )
 
     def _keep_checkpoint(self, epoch: int, name: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner_service.domain.direction import Direction
@@ -21,6 +22,7 @@ from tuner_service.domain.pruner import (
     Pruner,
     SuccessiveHalving,
     Threshold,
+    Wilcoxon,
     bracket_shares,
     judged_before,
     reported_epochs,
@@ -407,3 +409,37 @@ def test_reports_never_exceed_their_number(max_epochs: int, min_epochs: int, fac
     epochs = reported_epochs(max_epochs, rungs)
     assert {*rungs, max_epochs} <= epochs <= set(range(1, max_epochs + 1))
     assert len(epochs) <= 30 + len(rungs) + 1
+
+
+_VALUES = st.integers(0, 4).map(lambda step: step / 8)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@settings(deadline=None)
+@given(
+    best=st.lists(_VALUES, min_size=1, max_size=12),
+    mine=st.lists(_VALUES, min_size=1, max_size=12),
+    p_threshold=st.sampled_from([0.02, 0.1, 0.4]),
+    startup=st.integers(0, 5),
+    direction=st.sampled_from(["minimize", "maximize"]),
+)
+def test_wilcoxon_decides_as_optuna_does(
+    best: list[float], mine: list[float], p_threshold: float, startup: int, direction: Direction
+) -> None:
+    """On tables with many ties, after each run; but not after the last, where nothing is left to be saved."""
+    mine = mine[: len(best)]
+    study = optuna.create_study(direction=direction)
+    study.add_trial(optuna.trial.create_trial(value=statistics.fmean(best), intermediate_values=dict(enumerate(best))))
+    trial = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING, intermediate_values=dict(enumerate(mine)), value=None
+    )
+    theirs = optuna.pruners.WilcoxonPruner(p_threshold=p_threshold, n_startup_steps=startup).prune(study, trial)
+    ours = Wilcoxon(p_threshold=p_threshold, startup_runs=startup).should_stop(
+        list(zip(mine, best, strict=False)), statistics.fmean(best), direction
+    )
+    assert ours == theirs
+
+
+def test_wilcoxon_judges_no_epochs() -> None:
+    """It compares whole runs."""
+    assert Wilcoxon().rungs(0, 100) == ()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.records import make_spec
+from tuner_service.domain.folds import Folds
+from tuner_service.domain.objective_value import LastEpoch, MeanOfLast
 from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
 from tuner_service.domain.sampler import SAMPLERS, BruteForce, Grid, QuasiRandom, Random, Tpe
 from tuner_service.domain.spec import StudySpec, differences, parse_spec, revised, to_json, what_changed
@@ -42,6 +44,12 @@ def test_few_fields_are_a_specification() -> None:
             {"pruner": {"kind": "hyperband", "brackets": None}}, "pruner", Hyperband(brackets=None), id="null"
         ),
         pytest.param({"pruner": Hyperband()}, "pruner", Hyperband(), id="a pruner as an object"),
+        pytest.param({"value": "last"}, "value", LastEpoch(), id="which epoch counts"),
+        pytest.param(
+            {"value": {"kind": "mean-of-last", "epochs": 3}}, "value", MeanOfLast(epochs=3), id="how many epochs count"
+        ),
+        pytest.param({"folds": 3}, "folds", Folds(n=3), id="folds by their number"),
+        pytest.param({"executions": 2, "folds": Folds(n=3)}, "runs", 6, id="executions times folds"),
         pytest.param(
             {"pruner": {"kind": "median", "min_epochs": 9}}, "max_epochs", 9, id="min_epochs up to max_epochs"
         ),
@@ -134,7 +142,7 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         pytest.param(
             {"pruner": {"kind": "asha"}},
             "pruner: {'kind': 'asha'} is not one of the kinds known here: hyperband, median, none, "
-            "patient, percentile, successive-halving, threshold",
+            "patient, percentile, successive-halving, threshold, wilcoxon",
             id="an unknown kind of pruner",
         ),
         pytest.param({"sampler": 3}, f"sampler: 3 is not one of the kinds known here: {_SAMPLERS}", id="a number"),
@@ -193,6 +201,23 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
             id="a wrapped pruner that starts after the end",
         ),
         pytest.param(
+            {"pruner": "wilcoxon"},
+            "pruner: wilcoxon compares trials run by run, and a trial has only one here; set folds or executions, or "
+            "choose a pruner that judges by epochs, such as hyperband",
+            id="a comparison of runs where there is one",
+        ),
+        pytest.param(
+            {"folds": {"split": "time-series", "shuffle": True}},
+            "folds: a time series is cut in the order of its rows; leave shuffle out",
+            id="a time series shuffled",
+        ),
+        pytest.param({"folds": 1}, "folds.n: must be greater than or equal to 2, got 1", id="one fold"),
+        pytest.param(
+            {"value": "first"},
+            "value: {'kind': 'first'} is not one of the kinds known here: best, last, mean-of-last",
+            id="an epoch that cannot count",
+        ),
+        pytest.param(
             {"pruner": {"kind": "hyperband", "reduction_factor": 1}},
             "pruner.reduction_factor: must be greater than or equal to 2, got 1",
             id="a value of a pruner's field",
@@ -241,6 +266,15 @@ def test_a_specification_survives_the_storage() -> None:
                 "group=False, constant_liar=True), received random(seed=None)"
             ],
             id="a sampler of another kind",
+        ),
+        pytest.param(
+            {"folds": 3, "executions": 2, "value": "last"},
+            [
+                "value: recorded best(), received last()",
+                "executions: recorded 1, received 2",
+                "folds: recorded None, received (n=3, split='k-fold', shuffle=None, seed=None)",
+            ],
+            id="what a value is made of",
         ),
         pytest.param(
             {"seed": 1, "metric": "val_auc"},

@@ -37,7 +37,7 @@ def study(tmp_path: Path) -> StudyRecord:
 
 
 def _keep_curve(study: StudyRecord, number: int, curve: dict[str, list[float]]) -> None:
-    Artifacts(study.artifacts, study.name).put_text(json.dumps(curve), f"{trial_folder(number)}/{CURVE_FILE}")
+    Artifacts(study.artifacts, study.name).put_text(json.dumps([curve]), f"{trial_folder(number)}/{CURVE_FILE}")
 
 
 def _export(study: StudyRecord, form: Format, *trials: Trial) -> str:
@@ -64,10 +64,10 @@ def test_json_and_yaml_hold_the_same(study: StudyRecord) -> None:
     assert document["version"] == 1
     assert document["best"]["trial"] == 0
     first, second = document["trials"]
-    assert (first["params"], first["reported"], first["curve"]) == (
+    assert (first["params"], first["reported"], first["curves"]) == (
         {"rate": 0.1, "kind": "a"},
         {"1": 0.5, "2": 0.25},
-        {"val_loss": [0.5, 0.25]},
+        [{"val_loss": [0.5, 0.25]}],
     )
     assert (second["state"], second["reason"], second["failure"]["message"]) == ("FAIL", "error", "no")
 
@@ -88,7 +88,7 @@ def test_what_json_has_no_number_for_is_text(study: StudyRecord, form: Format, n
         0, Reason.DIVERGED, reported={1: number}, attributes={"a": number, "b": {"c": [number]}}, params={"p": number}
     )
     (found,) = yaml.safe_load(_export(study, form, trial))["trials"]
-    assert (found["curve"], found["reported"]) == ({"val_loss": [1.0, text]}, {"1": text})
+    assert (found["curves"], found["reported"]) == ([{"val_loss": [1.0, text]}], {"1": text})
     assert (found["attributes"], found["params"]) == ({"a": text, "b": {"c": [text]}}, {"p": text})
 
 
@@ -135,12 +135,12 @@ def test_a_long_csv_has_one_line_for_each_epoch_and_metric(study: StudyRecord) -
     _keep_curve(study, 0, {"loss": [0.9, 0.8], "val_loss": [0.7, math.inf]})
     text = _export(study, "csv-long", _trial(0, reported={1: 5.0}), _trial(1, None, reported={3: math.nan}))
     assert text.splitlines() == [
-        "trial,configuration,attempt,epoch,metric,value",
-        "0,0,0,1,loss,0.9",
-        "0,0,0,2,loss,0.8",
-        "0,0,0,1,val_loss,0.7",
-        "0,0,0,2,val_loss,inf",
-        "1,1,0,3,val_loss,nan",
+        "trial,configuration,attempt,run,epoch,metric,value",
+        "0,0,0,0,1,loss,0.9",
+        "0,0,0,0,2,loss,0.8",
+        "0,0,0,0,1,val_loss,0.7",
+        "0,0,0,0,2,val_loss,inf",
+        "1,1,0,0,3,val_loss,nan",
     ]
 
 

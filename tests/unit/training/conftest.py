@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import tensorflow as tf
 
 # Not through the environment, which the processes that other tests start would inherit. It is too late where another
@@ -12,3 +14,6 @@ try:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 except RuntimeError:
     pass
+
+# As a worker's children have it: what was imported is not gone through at each collection of garbage.
+gc.freeze()

@@ -19,11 +19,12 @@ from tuner_service.training.checkpoint import Checkpoint, plain_state, restore, 
 _CHECKPOINT = Checkpoint(
     epoch=3,
     curve={"loss": [0.3, 0.2, 0.1], "val_loss": [0.1 + 0.2, math.inf, 5e-324]},
-    best=0.1 + 0.2,
     best_epoch=1,
     best_weights=[np.array([1.0, -0.0, math.nan], "float32")],
     variables=[np.arange(6, dtype="float32").reshape(2, 3), np.array(7, "int64"), np.array([1, 2], "uint32")],
     callbacks=[{"wait": 2, "best": math.inf, "monitor": "val_loss"}, {}],
+    finished=[{"record": {"value": 0.1 + 0.2}, "curve": {"val_loss": [0.5]}}],
+    files={"model.keras": b"PK\x00\xff", "evaluation.json": b"{}", "empty": b""},
 )
 
 
@@ -38,7 +39,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     _CHECKPOINT.save(path)
     loaded = Checkpoint.load(path)
     assert loaded is not None
-    for name in ("epoch", "curve", "best", "best_epoch", "callbacks"):
+    for name in ("epoch", "curve", "best_epoch", "callbacks", "finished", "files"):
         assert getattr(loaded, name) == getattr(_CHECKPOINT, name)
     for name in ("variables", "best_weights"):
         saved, found = getattr(_CHECKPOINT, name), getattr(loaded, name)

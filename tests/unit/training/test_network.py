@@ -16,10 +16,11 @@ import pytest
 
 from tests.unit.training.fakes import MAX_EPOCHS, FakePipe, make_study_file, make_task
 from tuner_service.errors import StudyFileError
-from tuner_service.training import network
+from tuner_service.training import network, runs
 from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
 from tuner_service.training.checkpoint import Checkpoint, variables_of
 from tuner_service.training.data import Data
+from tuner_service.training.epoch_watch import DivergedError, EpochWatch, InterruptedTrainingError
 from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -37,7 +38,7 @@ class Trained:
 
     value: float | None
     model: keras.Model
-    watch: network.EpochWatch
+    watch: EpochWatch
     pipe: FakePipe
 
     @property
@@ -58,7 +59,7 @@ def _train(
     """Train as a child does; ``interrupt_in`` is the epoch in which the supervisor asks it to end."""
     interrupt_in = options.pop("interrupt_in", None)
     task, pipe, built = task or make_task(), FakePipe(**options), []
-    watch = network.EpochWatch(pipe, task, scratch)
+    watch = EpochWatch(pipe, task, scratch)
 
     def interrupt(op: str, *arguments: object) -> None:
         if op == "progress" and arguments[0] == interrupt_in:
@@ -67,16 +68,16 @@ def _train(
     def build_model(trial: Any) -> Any:
         assert study.build_model is not None
         built.append(study.build_model(trial))
-        return built[0]
+        return built[-1]
 
     pipe.when_told = interrupt
     keras.utils.set_random_seed(seed)
     watched = make_study_file(build_model=build_model, fit=study.fit, fit_options=study.fit_options)
     try:
-        value = network.train(watched, optuna.trial.FixedTrial({}), data, pipe, task, watch, scratch)
-    except network.InterruptedTrainingError:
+        value = runs.train(watched, optuna.trial.FixedTrial({}), data, pipe, task, watch, scratch)
+    except InterruptedTrainingError:
         value = None
-    return Trained(value, built[0], watch, pipe)
+    return Trained(value, built[-1], watch, pipe)
 
 
 def _dense(**compile_options: Any) -> keras.Model:
@@ -205,8 +206,8 @@ class TestGoingOn:
         for one, other in zip(ended.variables, at_once.variables, strict=True):
             np.testing.assert_array_equal(one, other)
 
-        assert ended.pipe.of("resumed") == [[3]]
-        assert [epoch for epoch, _ in ended.pipe.of("progress")] == list(range(4, at_once.watch.epochs + 1))
+        assert ended.pipe.of("resumed") == [[3, 0]]
+        assert [epoch for epoch, _, _ in ended.pipe.of("progress")] == list(range(4, at_once.watch.epochs + 1))
         assert ended.pipe.of("report") == at_once.pipe.of("report"), "what the earlier attempt reported is not lost"
 
     def test_each_epoch_is_saved_where_that_is_asked_for(self, tmp_path: Path) -> None:
@@ -238,10 +239,10 @@ class TestGoingOn:
         (tmp_path / "torn").write_bytes((tmp_path / checkpoint_file(1)).read_bytes()[:-100])
         bad = ["torn", "of_another_shape", "not_there"]
         resumed = _train(_dense_study(), tmp_path, make_task(checkpoints=[*bad, checkpoint_file(1)]))
-        assert resumed.pipe.of("resumed") == [[1]]
+        assert resumed.pipe.of("resumed") == [[1, 0]]
         begun = _train(_dense_study(), tmp_path, make_task(checkpoints=bad))
         assert begun.pipe.of("resumed") == []
-        assert [epoch for epoch, _ in begun.pipe.of("progress")] == list(range(1, MAX_EPOCHS + 1))
+        assert [epoch for epoch, _, _ in begun.pipe.of("progress")] == list(range(1, MAX_EPOCHS + 1))
 
 
 class _Values(keras.callbacks.Callback):  # type: ignore[misc]
@@ -293,14 +294,14 @@ class TestEnding:
     def test_a_trial_is_pruned_at_a_rung(self, tmp_path: Path) -> None:
         """It is judged by its best value and its curve so far, at rungs only, and stops where the answer says so."""
         pipe, task = FakePipe(should_prune=lambda epoch, *_: epoch == 3), make_task(rungs=frozenset({1, 3}))
-        watch = network.EpochWatch(pipe, task, tmp_path)
+        watch = EpochWatch(pipe, task, tmp_path)
         study = _dense_study({"callbacks": [_Values([0.2, 0.3, 0.4])]})
         with pytest.raises(optuna.TrialPruned):
-            network.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path)
+            runs.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path)
         assert pipe.of("should_prune") == [[1, 0.2, (0.2,)], [3, 0.2, (0.2, 0.3, 0.4)]]
         assert (watch.epochs, watch.last) == (3, 0.4)
-        network.save_curve(watch, tmp_path)
-        assert json.loads((tmp_path / CURVE_FILE).read_text())["val_loss"] == [0.2, 0.3, 0.4]
+        runs.save_curves(watch, tmp_path)
+        assert json.loads((tmp_path / CURVE_FILE).read_text())[0]["val_loss"] == [0.2, 0.3, 0.4]
 
     @pytest.mark.parametrize(
         ("metric", "value"),
@@ -313,10 +314,10 @@ class TestEnding:
     def test_what_diverges_ends_at_once(self, tmp_path: Path, metric: str, value: float) -> None:
         """The epoch is named, its value is reported, and it is not the best."""
         pipe, task = FakePipe(), make_task()
-        watch = network.EpochWatch(pipe, task, tmp_path)
+        watch = EpochWatch(pipe, task, tmp_path)
         study = _dense_study({"callbacks": [_Values([0.5, value], metric)]})
-        with pytest.raises(network.DivergedError, match=rf"{metric} became (nan|-inf) in epoch 2"):
-            network.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path)
+        with pytest.raises(DivergedError, match=rf"{metric} became (nan|-inf) in epoch 2"):
+            runs.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path)
         assert (watch.epochs, watch.best_epoch, len(pipe.of("report"))) == (2, 1, 2)
 
     def test_a_metric_that_keras_does_not_report_is_an_error(self, tmp_path: Path) -> None:
@@ -398,8 +399,7 @@ class TestDrawing:
 
         study = make_study_file(build_model=build_model, fit_options=lambda trial: {"epochs": trial.params["units"]})
         keras.utils.clear_session()
-        keras.utils.set_random_seed(task.seed)
-        model, given = network.draw(study, trial, pipe, task)
+        model, given = network.prepare(study, trial, pipe, task, task.seed)
         assert [size for size, *_ in built] == [9, 15, 9]
         assert (trial.params, given["epochs"], model.layers[0].units) == ({"units": 3}, 3, 3)
         assert (trial.user_attrs, trial.constraints) == ({"width of network 2": 3}, {"width": -1})
@@ -410,9 +410,8 @@ class TestDrawing:
     def test_where_fit_may_ask_for_more_nothing_is_compared(self, fit: Any) -> None:
         """Two configurations that are alike so far may differ later."""
         pipe = FakePipe()
-        network.draw(
-            make_study_file(build_model=lambda _: _dense(), fit=fit), optuna.trial.FixedTrial({}), pipe, make_task()
-        )
+        study = make_study_file(build_model=lambda _: _dense(), fit=fit)
+        network.prepare(study, optuna.trial.FixedTrial({}), pipe, make_task(), seed=7)
         assert pipe.of("drawn") == [[fit is not None]]
 
 
@@ -465,7 +464,7 @@ class TestOwnFit:
 
     def test_a_value_that_is_not_finite_has_diverged(self, tmp_path: Path) -> None:
         """It is no value to compare others with."""
-        with pytest.raises(network.DivergedError, match="val_loss is inf"):
+        with pytest.raises(DivergedError, match="val_loss is inf"):
             self._train(lambda *_: math.inf, tmp_path)
 
 
@@ -474,6 +473,6 @@ def test_a_checkpoint_holds_what_the_study_needs_to_see(tmp_path: Path) -> None:
     _train(_dense_study({"callbacks": [_Values([0.9, 0.2, 0.5])]}), tmp_path, interrupt_in=3)
     checkpoint = Checkpoint.load(tmp_path / checkpoint_file(3))
     assert checkpoint is not None
-    assert (checkpoint.epoch, checkpoint.best, checkpoint.best_epoch) == (3, 0.2, 2)
+    assert (checkpoint.epoch, checkpoint.best_epoch, checkpoint.finished) == (3, 2, [])
     assert checkpoint.curve["val_loss"] == [0.9, 0.2, 0.5]
     assert float(np.ravel(checkpoint.best_weights[0])[0]) == 2

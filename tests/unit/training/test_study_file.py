@@ -15,8 +15,9 @@ import pytest
 
 from tests.unit.training.fakes import FakePipe, make_task
 from tuner_service.errors import StudyFileError
-from tuner_service.training import network, study_file
+from tuner_service.training import network, runs, study_file
 from tuner_service.training.data import Data
+from tuner_service.training.epoch_watch import EpochWatch
 from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -49,13 +50,11 @@ def load(tmp_path: Path) -> Any:
     return loaded
 
 
-def _train(
-    study: StudyFile, folder: Path, params: dict[str, Any], **task: Any
-) -> tuple[float, network.EpochWatch, Any]:
+def _train(study: StudyFile, folder: Path, params: dict[str, Any], **task: Any) -> tuple[float, EpochWatch, Any]:
     pipe, assignment = FakePipe(), make_task(max_epochs=2, **task)
-    watch = network.EpochWatch(pipe, assignment, folder)
+    watch = EpochWatch(pipe, assignment, folder)
     trial = optuna.trial.FixedTrial(params)
-    return network.train(study, trial, _DATA, pipe, assignment, watch, folder), watch, trial
+    return runs.train(study, trial, _DATA, pipe, assignment, watch, folder), watch, trial
 
 
 class TestKerasTuner:
@@ -95,7 +94,7 @@ class TestKerasTuner:
         )
         units, kept = iter([3, 5]), iter([False, True])
         pipe = FakePipe(suggest=lambda *_: next(units), drawn=lambda *_: next(kept))
-        model, given = network.draw(study, RemoteTrial(pipe, 0, 0.0), pipe, make_task())
+        model, given = network.prepare(study, RemoteTrial(pipe, 0, 0.0), pipe, make_task(), seed=7)
         assert (model.layers[0].units, given["batch_size"]) == (5, 5)
 
     def test_objective_of_hp_needs_no_network(self, load: Any) -> None:
@@ -201,7 +200,7 @@ class TestKerasTuner:
             """
         )
         value, watch, _ = _train(study, tmp_path, {"batch_size": 2})
-        assert (value, watch.best, watch.best_epoch, watch.epochs) == (2.5, 2.0, 2, 3)
+        assert (value, watch.value, watch.best_epoch, watch.epochs) == (2.5, 2.0, 2, 3)
 
     @pytest.mark.parametrize(
         ("returned", "value"),

@@ -105,6 +105,7 @@ def to_attempt(trial: FrozenTrial, progress: Mapping[str, Any], lease_until: flo
         ended_at=outcome.get("ended_at"),
         forced=trial.system_attrs.get(FORCED, False),
         epoch=outcome.get("epochs") or progress.get("epoch", 0),
+        run=progress.get("run", 0),
         resumed_from=outcome.get("resumed_from") or progress.get("resumed_from", 0),
         checkpoint=outcome.get("checkpoint") or progress.get("checkpoint", 0),
         last_value=progress.get("value"),

@@ -63,6 +63,7 @@ def to_attempt(row: Row[Any], *, feasible: bool) -> Attempt:
         ended_at=row.ended_at,
         forced=row.forced,
         epoch=row.epoch,
+        run=row.run,
         resumed_from=row.resumed_from,
         checkpoint=row.checkpoint,
         last_value=row.last_value,
@@ -261,7 +262,12 @@ def renew(connection: Connection, worker_id: str, lease_s: float, progress: Sequ
     for one in progress:
         if one.trial_id in held:
             mine = _mine(worker_id).where(_ours.c.trial_id == one.trial_id)
-            stands = {"epoch": one.epoch, "resumed_from": one.resumed_from, "checkpoint": one.checkpoint}
+            stands = {
+                "epoch": one.epoch,
+                "run": one.run,
+                "resumed_from": one.resumed_from,
+                "checkpoint": one.checkpoint,
+            }
             connection.execute(mine.values(**stands, last_value=finite(one.value)))
     return held
 
