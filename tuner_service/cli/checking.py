@@ -90,9 +90,11 @@ def _plan_fields(plan: Plan) -> dict[str, object]:
 def _print_plan(plan: Plan) -> None:
     ahead, spec = plan.forecast, plan.spec
     done = f", {plan.settled} settled before" if plan.settled else ""
+    runs = spec.attempt_epochs // spec.max_epochs
+    each = f"at most {runs} x {spec.max_epochs} epochs" if runs > 1 else f"at most {count(spec.max_epochs, 'epoch')}"
     out.print(
-        f"[bold]{escape(spec.name)}[/]  {count(ahead.configurations, 'configuration')} of at most "
-        f"{count(spec.max_epochs, 'epoch')}{done}, on {count(plan.slots, 'slot')}"
+        f"[bold]{escape(spec.name)}[/]  {count(ahead.configurations, 'configuration')} of {each}{done}, "
+        f"on {count(plan.slots, 'slot')}"
     )
     if not ahead.configurations:
         return

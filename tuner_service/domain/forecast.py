@@ -64,7 +64,7 @@ def forecast(spec: StudySpec, configurations: int, *, slots: int) -> Forecast:
     startup = getattr(spec.sampler, "startup_trials", getattr(spec.sampler, "population", None))
     return Forecast(
         configurations=configurations,
-        epochs_unpruned=configurations * spec.max_epochs,
+        epochs_unpruned=configurations * spec.attempt_epochs,
         epochs=statistics.fmean(epochs),
         epochs_range=(epochs[len(epochs) // 20], epochs[-1 - len(epochs) // 20]),
         longest=statistics.fmean(run.longest for run in runs),
@@ -84,6 +84,8 @@ class _Run:
 def _simulate(spec: StudySpec, count: int, slots: int, dice: random.Random) -> _Run:
     """Return what one simulated study takes: slots that are free take the next configuration."""
     pruner, top = spec.pruner, spec.max_epochs
+    # The pruner judges the first run; who gets through it is trained as often as the study says.
+    rest = spec.attempt_epochs - top
     judged = not isinstance(getattr(pruner, "wrapped", None) or pruner, Threshold)
     simulated = min(count, _CONFIGURATIONS)
     values: dict[tuple[int, int], list[float]] = {}
@@ -117,7 +119,9 @@ def _simulate(spec: StudySpec, count: int, slots: int, dice: random.Random) -> _
         if not ended:
             heapq.heappush(running, (at + ladders[one][place + 1] - epoch, slot, one, place + 1))
             continue
-        trained.append(epoch)
+        further = rest if epoch == top else 0
+        at += further
+        trained.append(epoch + further)
         del curves[one]
         longest = max(longest, at)
         heapq.heappush(waiting, (at, slot))

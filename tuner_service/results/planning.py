@@ -12,8 +12,7 @@ from tuner_service.domain.spec import StudySpec
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import isolated
-from tuner_service.training.inspection import inspect
-from tuner_service.training.measure import Measured, measure
+from tuner_service.training.measure import Measured, look
 
 #: Configurations that must be settled before a study's own epochs count more than simulated ones.
 _ENOUGH = 10
@@ -52,7 +51,7 @@ class Plan:
 def plan_file(
     path: Path, changes: Sequence[Mapping[str, object]] = (), *, slots: int, devices: str | None = None
 ) -> Plan:
-    """Return what a study of a study file will take; its code runs in child processes, and nothing is made.
+    """Return what a study of a study file will take; its code runs in a child process, and nothing is made.
 
     Args:
         path: The study file.
@@ -65,14 +64,13 @@ def plan_file(
         SpecError: If the specification is not valid.
         StudyFileError: If the file cannot be used.
     """
-    inspection = isolated.call(inspect, path.resolve(), list(changes))
-    spec = inspection.spec
-    budgets = [spec.trials, None if inspection.cells is None else len(inspection.cells)]
-    measured = None if devices is None else isolated.call(measure, path.resolve(), list(changes), devices)
+    looked = isolated.call(look, path.resolve(), list(changes), devices)
+    spec, measured = looked.spec, looked.measured
+    budgets = [one for one in (spec.trials, looked.cells) if one is not None]
     return Plan(
         spec=spec,
         slots=slots,
-        forecast=forecast(spec, min(one for one in budgets if one is not None), slots=slots),
+        forecast=forecast(spec, min(budgets), slots=slots),
         settled=0,
         epochs_each=None,
         epoch_s=None if measured is None else measured.epoch_s,

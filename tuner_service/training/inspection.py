@@ -54,11 +54,11 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     study = study_file.load(path)
     spec = specification(study, changes)
     draws = _probe(study, spec) if study.kind == "build_model" else []
-    cells = None
+    tried = None
     if is_exhaustive(spec.sampler):
-        cells, found = _cells(study, spec)
+        tried, found = cells(study, spec)
         draws = [*draws, *found]
-    return Inspection(spec, study.kind, draws, _versions(), cells)
+    return Inspection(spec, study.kind, draws, _versions(), tried)
 
 
 def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, object]]) -> StudySpec:
@@ -134,21 +134,21 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
     return draws
 
 
-def _cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
+def cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
     """Return the cells of a finite space in the order of their trials, and what was asked for in finding them."""
     points, found = spec.points, list[dict[str, BaseDistribution]]()
     if isinstance(spec.sampler, Grid) and spec.sampler.space is not None:
-        cells = product(spec.sampler.space)
+        found_cells = product(spec.sampler.space)
     elif study.kind == "build_model":
-        cells, found = _walk(study, spec)
+        found_cells, found = _walk(study, spec)
     elif points:
-        cells, points = list(points), ()
+        found_cells, points = list(points), ()
     else:
         raise SpecError(
             "an objective(trial) trains when it is called, so that the cells of its search space cannot be found by "
             "trying it. Name the choices, sampler=Grid(space={'units': [32, 64]}), or each cell, points=[{...}, ...]"
         )
-    return in_order(cells, spec.sampler, seed=spec.sampler_seed, first=points), found
+    return in_order(found_cells, spec.sampler, seed=spec.sampler_seed, first=points), found
 
 
 def _walk(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:

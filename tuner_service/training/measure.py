@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner_service.domain.sampler import is_exhaustive
+from tuner_service.domain.spec import StudySpec
 from tuner_service.errors import StudyFileError
-from tuner_service.training import study_file
+from tuner_service.training import inspection, study_file
 from tuner_service.training.data import Data
 
 #: Configurations that are drawn, epochs that each trains, and seconds after which no further one is begun.
@@ -31,27 +33,42 @@ class Measured:
     parameters: tuple[int, int]  #: of the networks
 
 
-def measure(path: Path, changes: Sequence[Mapping[str, object]], devices: str) -> Measured:
-    """Train some random configurations for three epochs, as a slot does. This runs user code.
+@dataclass(frozen=True)
+class Looked:
+    """What a plan is made from."""
+
+    spec: StudySpec
+    cells: int | None  #: of a finite search space that is tried whole
+    measured: Measured | None
+
+
+def look(path: Path, changes: Sequence[Mapping[str, object]], devices: str | None) -> Looked:
+    """Return what a study file says of its size, and train a little if devices are named. This runs user code.
 
     Args:
         path: The study file.
         changes: Fields that replace those of its specification.
-        devices: The GPUs that may be used, as CUDA_VISIBLE_DEVICES has them; "-1" is none.
+        devices: The GPUs that may be used, as CUDA_VISIBLE_DEVICES has them; "-1" is none. None: nothing is trained.
 
     Raises:
-        StudyFileError: If it cannot be used, or trains by itself.
+        SpecError: If the specification is not valid.
+        StudyFileError: If the file cannot be used, or is to be measured and trains by itself.
     """
-    # Before Keras is imported: it looks at them once.
-    os.environ["CUDA_VISIBLE_DEVICES"] = devices
-    from tuner_service.training import inspection
-
+    if devices is not None:
+        # Before Keras is imported: it looks at them once.
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices
     study = study_file.load(path)
     spec = inspection.specification(study, changes)
+    cells = len(inspection.cells(study, spec)[0]) if is_exhaustive(spec.sampler) else None
+    return Looked(spec, cells, None if devices is None else _measure(study, spec))
+
+
+def _measure(study: study_file.StudyFile, spec: StudySpec) -> Measured:
+    """Train some random configurations for three epochs, as a slot does."""
     if study.build_model is None or study.load_data is None or study.fit is not None:
         raise StudyFileError(
-            f"{path.name} trains by itself, so that its epochs cannot be timed beforehand; leave out --measure, and "
-            "ask again by the study's name once some trials have ended"
+            f"{study.path.name} trains by itself, so that its epochs cannot be timed beforehand; leave out --measure, "
+            "and ask again by the study's name once some trials have ended"
         )
     data = Data.check(study.load_data())
     from tuner_service.training.data_rules import arrays

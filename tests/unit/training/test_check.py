@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tuner_service.domain.finding import Level
 from tuner_service.errors import StudyFileError
 from tuner_service.training import inspection
 from tuner_service.training.check import check
@@ -40,6 +41,7 @@ _SCRIPT = "def objective(trial):\n    return {}\n"
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two draws find what ten would."""
     monkeypatch.setattr(inspection, "DRAWS", 2)
+    monkeypatch.setattr(inspection, "DRAWING_S", 1e9)
 
 
 def _check(folder: Path, content: str) -> list[tuple[str, str, int | None, str]]:
@@ -224,11 +226,12 @@ _LEFT_OUT = {"failing.py", "small.py", "nosy.py", "slow.py", "optuna_script.py"}
     "path", [pytest.param(one, id=one.stem) for one in sorted(_SHIPPED) if one.name not in _LEFT_OUT]
 )
 def test_a_study_without_mistakes_raises_no_alarm(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is found in what is shipped, nor in what the tests train."""
+    """Nothing is found in what is shipped; in what the tests train, nothing but hints that are true."""
     if path.stem == "mnist_mlp":
         _write_idx(tmp_path)
         monkeypatch.setenv("TUNER_IDX_DIR", str(tmp_path))
-    assert check(path).findings == []
+    found = check(path).findings
+    assert [one for one in found if path.parent == _ROOT / "studies" or one.level is not Level.HINT] == []
 
 
 def _write_idx(folder: Path) -> None:
