@@ -109,12 +109,9 @@ def probe_trial(seed: int) -> RemoteTrial:
 
 
 def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseDistribution]]:
-    from tuner_service.training.folds import fold_data
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data = _guarded("load_data", study.path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
-    if spec.seeded_folds is not None:
-        data = fold_data(data, spec.seeded_folds, 0)
+    data = first_run(data, spec)
     started = time.monotonic()
     draws = []
     for seed in range(DRAWS):
@@ -132,6 +129,16 @@ def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseD
         if time.monotonic() - started > DRAWING_S:
             break
     return draws
+
+
+def first_run(data: Data, spec: StudySpec) -> Data:
+    """Return the data as the first run of a configuration has it: whole, or the first fold."""
+    if spec.seeded_folds is None:
+        return data
+    # Here, since it imports Keras.
+    from tuner_service.training.folds import fold_data
+
+    return fold_data(data, spec.seeded_folds, 0)
 
 
 def cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:

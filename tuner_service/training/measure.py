@@ -70,7 +70,7 @@ def _measure(study: study_file.StudyFile, spec: StudySpec) -> Measured:
             f"{study.path.name} trains by itself, so that its epochs cannot be timed beforehand; leave out --measure, "
             "and ask again by the study's name once some trials have ended"
         )
-    data = Data.check(study.load_data())
+    data = inspection.first_run(Data.check(study.load_data()), spec)
     from tuner_service.training.data_rules import arrays
 
     size = sum(one.nbytes for part in (data.train, data.validation, data.test) for one in arrays(part).values())

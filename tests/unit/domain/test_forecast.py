@@ -27,6 +27,13 @@ def test_without_pruning_every_epoch_is_trained() -> None:
     assert [(one.epochs, one.reached) for one in ahead.rungs] == [(7, 10)]
 
 
+def test_all_runs_of_a_configuration_are_counted() -> None:
+    """Who gets through the first, which the pruner judges, is trained as often as the study says."""
+    assert _forecast(make_spec(trials=4, max_epochs=5, executions=3)).epochs == 4 * 5 * 3
+    once, often = (_forecast(make_spec(trials=20, pruner="successive-halving", executions=runs)) for runs in (1, 5))
+    assert often.epochs == pytest.approx(once.epochs + 4 * 9 * once.rungs[-1].reached)
+
+
 def test_what_was_settled_is_left_out() -> None:
     """A forecast may be of fewer configurations than the budget, and of none."""
     assert forecast(make_spec(trials=10), 3, slots=1).epochs_unpruned == 27

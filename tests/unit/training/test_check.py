@@ -182,6 +182,12 @@ def test_keras_tuners_functions_are_looked_at(
     assert all(said in one[3] for one in findings)
 
 
+def test_folds_need_no_validation_part(tmp_path: Path) -> None:
+    """The metric is looked for in the first fold."""
+    study = _STUDY.replace("max_epochs=4", "max_epochs=4, folds=3").replace("Data.split(x, y)", "Data((x, y))")
+    assert _check(tmp_path, study) == []
+
+
 def test_several_mistakes_are_found_at_once(tmp_path: Path) -> None:
     """Looking goes on after the first."""
     study = _STUDY.replace("4, 8)", "8, 4)").replace("integers(0, 3", "integers(1, 4")
