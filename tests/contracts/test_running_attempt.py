@@ -334,3 +334,20 @@ def test_a_model_that_breaks_a_constraint_makes_way(storage: LedgerStorage) -> N
     best = best_attempt(storage.attempts(study.study_id), "maximize")
     assert best is not None
     assert best.configuration == 1
+
+
+def test_a_trial_stops_between_runs_where_it_is_worse_than_the_best(storage: LedgerStorage) -> None:
+    """A configuration's values are recorded once, whichever attempt had them, apart from what epochs are judged by."""
+    study = _study(storage, pruner="wilcoxon", executions=6)
+    best, other = (_run(storage, study, NewAttempt(configuration, 0)) for configuration in range(2))
+    values = [0.9, 0.8, 0.9, 0.85, 0.9, 0.8]
+    assert not any(best.should_stop_after(values[: run + 1]) for run in range(6)), "there is nothing to compare with"
+    best.drawn()
+    best.settle(Outcome(Reason.FINISHED, sum(values) / 6, epochs=54))
+    worse = [value - 0.1 for value in values]
+    assert [other.should_stop_after(worse[: run + 1]) for run in range(5)] == [False, False, False, True, True]
+    assert not other.should_stop_after(worse), "nothing is saved after the last run"
+    other.settle(Outcome(Reason.INTERRUPTED))
+    again = _run(storage, study, NewAttempt(1, 1, params_of=other.claim.trial_id))
+    assert again.should_stop_after([1.0] * 4), "the first values of a configuration count"
+    assert storage.record_rung(study.study_id, bracket=0, epoch=0, configuration=5, value=0.0) == {5: 0.0}

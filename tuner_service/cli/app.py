@@ -33,7 +33,7 @@ for _panel, _commands in (
     ("Before it starts", (checking.check, checking.plan)),
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
     ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
-    ("Take home", (inspecting.best, inspecting.export)),
+    ("Take home", (inspecting.best, inspecting.export, inspecting.refit)),
     (
         "Steer",
         (

@@ -312,6 +312,32 @@ def export(
     print_note(f"{study} written to {output}")
 
 
+def refit(
+    study: o.Study,
+    number: Annotated[int | None, typer.Argument(metavar="[N]", help="A trial's number; without one the best.")] = None,
+    storage: o.Storage = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where refit.keras goes.")] = Path(),
+    studies: o.Studies = o.DEFAULT_STUDIES,
+    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
+) -> None:
+    """Train the best hyperparameters on all data, and measure the model on the test part."""
+    from tuner_service.results.refit import refit as train_again
+
+    with out.status("training on all data"):
+        found = train_again(o.connect(storage), study, output, studies=studies, number=number)
+    refit = found.refit
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("model", f"{escape(str(found.path))}, the parameters of trial {found.trial.attempt.number}")
+    rows.add_row("epochs", f"{refit.epochs}: {found.why}")
+    if refit.left_out:
+        rows.add_row("left out", f"{', '.join(refit.left_out)}: there is no validation data to watch")
+    for part, metrics in (("train and validation", refit.train), ("test", refit.test)):
+        if metrics is not None:
+            shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
+            rows.add_row(f"on {part} data", escape(shown))
+    out.print(rows)
+
+
 def print_model(exported: ExportedModel) -> None:
     """Print what an exported model is and does."""
     spec, attempt = exported.best.study.spec, exported.best.trial.attempt

@@ -26,8 +26,8 @@ _hiding = threading.Lock()
 _context = multiprocessing.get_context("spawn")
 
 
-def call(function: Callable[..., T], *arguments: object) -> T:
-    """Return what a function returns that is run in a new process.
+def call(function: Callable[..., T], *arguments: object, gpus: bool = False) -> T:
+    """Return what a function returns that is run in a new process, on the GPUs of this one only where that is said.
 
     The process inherits the environment, which must hold no secret.
 
@@ -38,7 +38,7 @@ def call(function: Callable[..., T], *arguments: object) -> T:
     ours, theirs = _context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tuner-call-") as folder:
         log = Path(folder) / "log.txt"
-        process = _context.Process(target=_run, args=(theirs, str(log), function, arguments))
+        process = _context.Process(target=_run, args=(theirs, str(log), function, arguments, gpus))
         with without_main_module():
             process.start()
         theirs.close()
@@ -63,12 +63,15 @@ def call(function: Callable[..., T], *arguments: object) -> T:
     return value
 
 
-def _run(connection: Connection[Any, Any], log: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _run(
+    connection: Connection[Any, Any], log: str, function: Callable[..., Any], arguments: tuple[Any, ...], gpus: bool
+) -> None:
     die_with_parent()
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

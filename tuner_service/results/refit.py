@@ -1,0 +1,102 @@
+"""The best configuration trained on all data: what one would deploy, and what a test set says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner_service.domain.outcome import State
+from tuner_service.domain.seeds import hash_seed
+from tuner_service.domain.study import StudyRecord
+from tuner_service.domain.trial import Trial
+from tuner_service.errors import ArtifactError, NotInStudyError
+from tuner_service.results import trials as reading
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training import isolated
+from tuner_service.training.refit import Refit, refit_model
+from tuner_service.worker.supervisor import find_study_file
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """A model trained on all data, and where it is."""
+
+    study: StudyRecord
+    trial: Trial
+    path: Path  #: refit.keras
+    why: str  #: where its number of epochs comes from
+    refit: Refit
+
+
+def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, number: int | None = None) -> Refitted:
+    """Train the best configuration, or another trial's, on train and validation data; write ``refit.keras``.
+
+    There is nothing left to judge epochs by, so it trains for as many as the runs of the trial had up to their best,
+    on average. ``refit.json`` beside the model has what the test part says, which is looked at once.
+
+    Raises:
+        NotInStudyError: If there is no such trial, or it is not complete.
+        StudyFileError: If the study's code failed, or the data cannot be joined.
+    """
+    trial = reading.best(storage, name).trial if number is None else reading.trial(storage, name, number)
+    study = storage.study(name)
+    if study.kind == "objective":
+        raise NotInStudyError(f"study {name!r} has an objective(trial), which trains by itself: train its best there")
+    if trial.attempt.state is not State.COMPLETE:
+        raise NotInStudyError(
+            f"trial {trial.attempt.number} of {name!r} is {trial.attempt.state.lower()}; only a complete one can be "
+            f"trained on all data, see `tuner trials {name} --state complete`"
+        )
+    epochs, why = epochs_of(trial, study.spec.max_epochs)
+    path, _ = find_study_file(study, studies)
+    seed = hash_seed(study.spec.seed, trial.attempt.configuration, "training")
+    with tempfile.TemporaryDirectory(prefix="tuner-refit-") as scratch:
+        model = Path(scratch) / "refit.keras"
+        trained = isolated.call(
+            refit_model, path.resolve(), dict(trial.params), epochs, study.spec.max_epochs, seed, model, gpus=True
+        )
+        refitted = Refitted(study, trial, folder / "refit.keras", why, trained)
+        _write(refitted, model, folder)
+    return refitted
+
+
+def epochs_of(trial: Trial, max_epochs: int) -> tuple[int, str]:
+    """Return for how many epochs a trial's configuration is trained on all data, and why."""
+    bests = [run.best_epoch for run in trial.runs] or [trial.best_epoch]
+    known = [one for one in bests if one is not None]
+    if not known:
+        return max_epochs, "the study's max_epochs, since its fit reported no epochs"
+    if len(known) == 1:
+        return known[0], "the epoch that counted"
+    return max(round(statistics.fmean(known)), 1), f"the mean of the epochs that counted in {len(known)} runs"
+
+
+def _write(refitted: Refitted, model: Path, folder: Path) -> None:
+    trial = refitted.trial
+    card = {
+        "study": refitted.study.name,
+        "trial": trial.attempt.number,
+        "configuration": trial.attempt.configuration,
+        "params": dict(trial.params),
+        "metric": refitted.study.spec.metric,
+        "value": trial.attempt.value,
+        "spread": None if trial.spread is None else dataclasses.asdict(trial.spread),
+        "epochs_because": refitted.why,
+        **dataclasses.asdict(refitted.refit),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "refit.keras.draft"
+        shutil.copyfile(model, draft)
+        draft.replace(refitted.path)
+        card_draft = folder / "refit.json.draft"
+        card_draft.write_text(json.dumps(card, indent=2) + os.linesep)
+        card_draft.replace(folder / "refit.json")
+    except OSError as error:
+        raise ArtifactError(f"the model cannot be written to {folder}: {error.strerror}") from None
