@@ -21,6 +21,7 @@ from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL
 from tuner_service.training.checkpoint import Checkpoint, variables_of
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, InterruptedTrainingError
+from tuner_service.training.inspection import probe_trial
 from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -476,3 +477,51 @@ def test_a_checkpoint_holds_what_the_study_needs_to_see(tmp_path: Path) -> None:
     assert (checkpoint.epoch, checkpoint.best_epoch, checkpoint.finished) == (3, 2, [])
     assert checkpoint.curve["val_loss"] == [0.9, 0.2, 0.5]
     assert float(np.ravel(checkpoint.best_weights[0])[0]) == 2
+
+
+_INITIALIZERS = (
+    "uniform", "lecun_uniform", "normal", "zeros", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
+)  # fmt: skip
+_OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
+
+
+def _everything(trial: Any) -> keras.Model:
+    """Return a network all of whose settings are hyperparameters."""
+    optimizer = trial.suggest_categorical("optimizer", list(_OPTIMIZERS))
+    settings = {"learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)}
+    if optimizer != "adam":
+        settings["momentum"] = trial.suggest_float("momentum", 0.0, 0.9, step=0.1)
+    layers: list[Any] = [keras.Input((_FEATURES,))]
+    for number in range(trial.suggest_int("layers", 1, 3)):
+        largest = trial.suggest_int(f"max_norm_{number}", 0, 4)
+        layers.append(
+            keras.layers.Dense(
+                trial.suggest_int(f"units_{number}", 2, 8, step=2),
+                activation=trial.suggest_categorical("activation", ["relu", "tanh", "sigmoid"]),
+                kernel_initializer=trial.suggest_categorical("initializer", _INITIALIZERS),
+                kernel_constraint=keras.constraints.MaxNorm(largest) if largest else None,
+            )
+        )
+        layers.append(keras.layers.Dropout(trial.suggest_float("dropout", 0.0, 0.5, step=0.1)))
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(optimizer=_OPTIMIZERS[optimizer](**settings), loss="mse")
+    return model
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_that_tutorials_tune_is_a_hyperparameter(tmp_path: Path, seed: int) -> None:
+    """Batch size, epochs, optimizer, learning rate, momentum, activation, weights, constraints, units and layers."""
+    trial = probe_trial(seed)
+    study = make_study_file(
+        build_model=lambda _: _everything(trial),
+        fit_options=lambda _: {
+            "batch_size": trial.suggest_categorical("batch_size", [4, 16]),
+            "epochs": trial.suggest_int("epochs", 1, 2),
+        },
+    )
+    trained = _train(study, tmp_path)
+    asked = {"optimizer", "learning_rate", "layers", "units_0", "max_norm_0", "activation", "initializer", "dropout"}
+    assert trial.params.keys() >= asked | {"batch_size", "epochs"}
+    assert trained.watch.epochs == trial.params["epochs"]
+    assert trained.model.layers[0].units == trial.params["units_0"]
+    assert ("momentum" in trial.params) == (trial.params["optimizer"] != "adam")
