@@ -1,12 +1,8 @@
 """Activation, four widths, dropout and learning rate of a perceptron on MNIST, or on data in its file format."""
 
-import gzip
-import os
-from pathlib import Path
-
 import keras
-import numpy as np
 import optuna
+from mnist_data import load_mnist
 
 from tuner_service import Data, Hyperband, StudySpec, Tpe
 
@@ -21,42 +17,10 @@ spec = StudySpec(
 
 
 def load_data() -> Data:
-    """Return 50 000, 10 000 and 10 000 images, float32 (n, 28, 28) in [0, 1], with their classes 0..9 as labels.
-
-    They are read from the folder that TUNER_IDX_DIR names, else downloaded once by Keras. Debian's package
-    dataset-fashion-mnist, say, puts Fashion-MNIST into /usr/share/datasets/fashion-mnist.
-    """
-    if folder := os.environ.get("TUNER_IDX_DIR"):
-        images, labels = read_idx(folder, "train-images-idx3-ubyte"), read_idx(folder, "train-labels-idx1-ubyte")
-        test_images, test_labels = (
-            read_idx(folder, "t10k-images-idx3-ubyte"),
-            read_idx(folder, "t10k-labels-idx1-ubyte"),
-        )
-    else:
-        (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
-    images, test_images = (pixels.astype("float32") / 255.0 for pixels in (images, test_images))
-    return Data(
-        train=(images[:50_000], labels[:50_000]),
-        validation=(images[50_000:], labels[50_000:]),
-        test=(test_images, test_labels),
-    )
-
-
-def read_idx(folder: str, name: str) -> np.ndarray:
-    """Return the uint8 array of an IDX file, plain or gzipped: 3 bytes of type, the rank, big-endian sizes, values."""
-    plain, gzipped = Path(folder, name), Path(folder, f"{name}.gz")
-    if plain.exists():
-        content = plain.read_bytes()
-    elif gzipped.exists():
-        content = gzip.decompress(gzipped.read_bytes())
-    else:
-        raise FileNotFoundError(
-            f"There is neither {name} nor {name}.gz in {folder}: put the four IDX files there, "
-            "point TUNER_IDX_DIR to the folder that has them, or unset it to let Keras download MNIST."
-        )
-    rank = content[3]
-    shape = np.frombuffer(content, ">u4", count=rank, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    """Return five sixths of MNIST's training part to train on, the rest of it to judge trials by, and its test part."""
+    (images, labels), test = load_mnist()
+    judged = len(images) // 6
+    return Data(train=(images[:-judged], labels[:-judged]), validation=(images[-judged:], labels[-judged:]), test=test)
 
 
 def build_model(trial: optuna.Trial) -> keras.Model:

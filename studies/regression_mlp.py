@@ -1,10 +1,8 @@
 """Depth, and each layer's width and activation, of a perceptron on scikit-learn's synthetic regression."""
 
 import keras
-import numpy as np
 import optuna
-from sklearn.datasets import make_regression
-from sklearn.preprocessing import StandardScaler
+from regression_data import load_regression
 
 from tuner_service import Data, NoPruning, Random, StudySpec
 
@@ -19,20 +17,7 @@ spec = StudySpec(
 
 
 def load_data() -> Data:
-    """Return 800, 100 and 100 rows of 10 features and one target, float32, in standard deviations of the training part.
-
-    The target is scaled too, so a loss reads as the share of variance left unexplained: 1 is no better than the mean.
-    """
-    x, y = make_regression(n_samples=1000, n_features=10, noise=0.1, random_state=42)
-    raw = Data.split(x, y.reshape(-1, 1), validation=0.1, test=0.1, seed=0)
-    # Fitted on the training part alone, so that nothing of the other two leaks into it.
-    scale_x, scale_y = (StandardScaler().fit(part) for part in raw.train)
-
-    def scaled(part: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        x, y = part
-        return scale_x.transform(x).astype("float32"), scale_y.transform(y).astype("float32")
-
-    return Data(train=scaled(raw.train), validation=scaled(raw.validation), test=scaled(raw.test))
+    return load_regression(validation=0.1, test=0.1)
 
 
 def build_model(trial: optuna.Trial) -> keras.Model:
