@@ -47,6 +47,14 @@ def commands() -> Iterator[tuple[str, str]]:
                 yield page.name, line.partition(" #")[0].strip()
 
 
+def named_command(words: list[str]) -> tuple[Any, list[str]]:
+    """Return the command that words begin with, of a group or not, and the other words."""
+    command, rest = COMMANDS[words[0]], words[1:]
+    if rest and rest[0] in getattr(command, "commands", {}):
+        return command.commands[rest[0]], rest[1:]
+    return command, rest
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors that a page's headings make, as GitHub does."""
     text = _FENCE.sub("", page.read_text())
@@ -84,18 +92,17 @@ def test_python_is_python(page: Path) -> None:
 @pytest.mark.parametrize("line", [pytest.param(line, id=f"{page}: {line}") for page, line in commands()])
 def test_command_lines_are_understood(line: str) -> None:
     """A command that a page shows exists, with these options and as many arguments; it is not run."""
-    name, *arguments = shlex.split(line)[1:]
+    command, arguments = named_command(shlex.split(line)[1:])
     # Raises where an argument is missing or an option is not known.
-    COMMANDS[name].make_context(name, arguments)
+    command.make_context(command.name, arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_named_in_the_text_exist(page: Path) -> None:
     """So do those that stand between backticks in a sentence, with their options."""
     for words in re.findall(r"`tuner ([a-z][^`]*)`", _FENCE.sub("", page.read_text())):
-        name, *rest = words.split()
-        assert name in COMMANDS
-        options = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help"}
+        command, rest = named_command(words.split())
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert {word for word in rest if word.startswith("--")} <= options
 
 

@@ -11,6 +11,7 @@ import stamina.instrumentation
 import typer
 
 from tuner_service.cli import checking, inspecting, running, steering
+from tuner_service.cli.database import db
 from tuner_service.cli.output import err, out, print_error
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
 
@@ -52,6 +53,7 @@ for _panel, _commands in (
 ):
     for _command in _commands:
         app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+app.add_typer(db, name="db", rich_help_panel="Steer")
 
 
 @app.callback()

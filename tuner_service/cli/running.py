@@ -17,7 +17,7 @@ from tuner_service.cli import options as o
 from tuner_service.cli.inspecting import print_failure, status_lines
 from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.coordinator.loop import coordinate
-from tuner_service.coordinator.studies import Created
+from tuner_service.coordinator.studies import Created, has_tables
 from tuner_service.coordinator.studies import create as create_study
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.study import Ending
@@ -165,7 +165,8 @@ def coordinator(
 ) -> None:
     """Keep all studies going: collect what fell behind, end what is done. Optional: workers do so too."""
     ledger = o.connect(storage)
-    ledger.create_tables()
+    if not has_tables(ledger):
+        ledger.create_tables()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -64,9 +64,9 @@ def create(
     """
     digest = study_file.digest(path)
     # Before Keras is imported: a storage that cannot be reached is told at once.
-    has_tables = _has_tables(storage)
+    there = has_tables(storage)
     inspection = isolated.call(inspect, path.resolve(), list(changes))
-    if not has_tables:
+    if not there:
         storage.create_tables()
     created = _continue(storage, path, inspection, digest, accept_code=accept_code)
     if created is None:
@@ -216,7 +216,8 @@ def _refusal(name: str, changed: Sequence[str]) -> StudyExistsError:
     )
 
 
-def _has_tables(storage: LedgerStorage) -> bool:
+def has_tables(storage: LedgerStorage) -> bool:
+    """Return whether the tables are there; those of another version raise ``SchemaError``."""
     try:
         storage.check_tables()
     except SchemaError as error:

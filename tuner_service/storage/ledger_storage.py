@@ -59,6 +59,9 @@ class LedgerStorage(Protocol):
     def check_tables(self) -> None:
         """Raise ``SchemaError`` unless the tables are there and of this version."""
 
+    def create_roles(self, prefix: str) -> None:
+        """Make the database's roles with their rights, or raise ``StorageError`` where the backend knows none."""
+
     def close(self) -> None:
         """Let go of all connections."""
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, Point, StudyRecord
-from tuner_service.errors import SchemaError, StudyExistsError, StudyNotFoundError
+from tuner_service.errors import SchemaError, StorageError, StudyExistsError, StudyNotFoundError
 from tuner_service.storage.redis import rows
 from tuner_service.storage.redis.journal import RedisJournal, unavailable
 from tuner_service.storage.tables import SCHEMA_VERSION
@@ -62,6 +62,9 @@ class RedisStudies:
                 f"the storage {self._url} is of version {int(version)}, this program works with version "
                 f"{SCHEMA_VERSION}; use the program that made it, or another database"
             )
+
+    def create_roles(self, prefix: str) -> None:  # noqa: ARG002 - the protocol's
+        raise StorageError("Redis has no roles of this service; PostgreSQL does")
 
     def close(self) -> None:
         self._client.close()

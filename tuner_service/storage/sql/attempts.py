@@ -87,8 +87,9 @@ def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttem
             continue
         row = insert(connection, _theirs).values(study_id=study_id, number=number + inserted, state=State.WAITING)
         trial_id = new_key(connection.execute(row))
-        # SQLite gives the ids of deleted trials away again; another program that deletes them leaves our rows of them.
-        connection.execute(delete(_ours).where(_ours.c.trial_id == trial_id))
+        if connection.dialect.name == "sqlite":
+            # It gives the ids of deleted trials away again; another program that deletes them leaves our rows of them.
+            connection.execute(delete(_ours).where(_ours.c.trial_id == trial_id))
         # A second row of one attempt would fail here, by the unique index, and take its trial with it.
         connection.execute(
             insert(connection, _ours).values(

@@ -36,9 +36,26 @@ _FENCE = (
         SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'trials'::regclass
     $$
     """,
+    """
+    CREATE OR REPLACE FUNCTION tuner_fence_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF OLD.ended_at IS NOT NULL AND NOT tuner_owns_trials() THEN
+            RAISE EXCEPTION 'trial with id % has ended and cannot be changed', OLD.trial_id;
+        END IF;
+        RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    END $$
+    """,
     "CREATE TRIGGER tuner_fence BEFORE UPDATE OR DELETE ON trials FOR EACH ROW EXECUTE FUNCTION tuner_fence_trial()",
+    "CREATE TRIGGER tuner_fence BEFORE UPDATE OR DELETE ON tuner_attempts FOR EACH ROW "
+    "EXECUTE FUNCTION tuner_fence_attempt()",
 )
-_PARTS = ("trial_values", "trial_params", "trial_intermediate_values")
+_PARTS = (
+    "trial_values",
+    "trial_params",
+    "trial_intermediate_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+)
 
 
 def raise_fence(connection: Connection) -> None:

@@ -25,6 +25,7 @@ from tuner_service.storage.sql import attempts, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.fence import raise_fence
 from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
+from tuner_service.storage.sql.roles import apply_roles
 from tuner_service.storage.url import StorageUrl
 
 if TYPE_CHECKING:
@@ -81,6 +82,13 @@ class SqlLedgerStorage:
                 f"the storage {self._url} has tables of version {version}, this program works with version "
                 f"{t.SCHEMA_VERSION}; use the program that made them, or another database"
             )
+
+    def create_roles(self, prefix: str) -> None:
+        if self._url.backend != "postgresql":
+            raise StorageError(f"the storage {self._url} is a file and knows no roles; PostgreSQL does")
+        self.check_tables()
+        with self._write() as connection:
+            apply_roles(connection, prefix)
 
     def close(self) -> None:
         self._engine.dispose()

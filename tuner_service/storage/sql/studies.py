@@ -28,9 +28,10 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
         study_id = new_key(connection.execute(insert(t.studies).values(study_name=name)))
     except IntegrityError:
         raise StudyExistsError(f"a study {name!r} exists already") from None
-    # SQLite gives the id of a deleted study away again; what another program left of that one must not be taken over.
-    connection.execute(delete(t.tuner_studies).where(t.tuner_studies.c.study_id.not_in(select(t.studies.c.study_id))))
-    connection.execute(delete(t.tuner_studies).where(t.tuner_studies.c.study_id == study_id))
+    if connection.dialect.name == "sqlite":
+        # It gives the id of a deleted study away again; what another program left of that one must not be taken over.
+        gone = t.tuner_studies.c.study_id.not_in(select(t.studies.c.study_id))
+        connection.execute(delete(t.tuner_studies).where(gone | (t.tuner_studies.c.study_id == study_id)))
     connection.execute(
         insert(t.study_directions).values(direction=new.spec.better.upper(), study_id=study_id, objective=0)
     )
