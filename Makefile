@@ -33,11 +33,18 @@ format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock:  ## Work out requirements.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) --quiet
+# What is in an image has the versions that the tests have.
+COMPILE_IMAGE = $(COMPILE) --constraints requirements.lock --extra gcs --extra s3
+
+lock:  ## Work out requirements.lock and those of the images from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) \
-		--quiet --output-file requirements.lock
+	$(COMPILE) --extra dev --output-file requirements.lock
+	$(COMPILE_IMAGE) --extra dashboard --extra k8s --excludes deploy/image/no-training.txt -o deploy/image/coordinator.lock
+	$(COMPILE_IMAGE) --excludes deploy/image/no-tensorflow.txt deploy/image/cpu.txt -o deploy/image/worker-cpu.lock
+	$(COMPILE_IMAGE) --extra gpu -o deploy/image/worker-gpu.lock
+	$(COMPILE_IMAGE) --excludes deploy/image/no-tensorflow.txt deploy/image/jax.txt -o deploy/image/worker-jax.lock
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

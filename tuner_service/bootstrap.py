@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner_service.training.parent import STORAGE_PIPE, hand_over, hide_memory, take_over
+from tuner_service.training.parent import CLOSED_FOLDER, STORAGE_PIPE, hand_over, hide_memory, take_over
 from tuner_service.worker.machine import cores, gpus
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tuner_service.storage.url import StorageUrl
 
 STORAGE_VARIABLE = "TUNER_STORAGE"
+#: A file with the URL, such as one of a mounted Secret.
+STORAGE_FILE_VARIABLE = "TUNER_STORAGE_FILE"
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 #: What libpq would read for itself, and leave in the environment of every child.
 _LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - the variable's name
@@ -42,14 +44,29 @@ def scrub(argv: Sequence[str]) -> None:
         return
     password = os.environ.get(_LIBPQ_PASSWORD)
     option, rest = _take_storage(list(argv), even_without_secret=password is not None)
-    url = option or os.environ.get(STORAGE_VARIABLE, "")
+    file = os.environ.get(STORAGE_FILE_VARIABLE)
+    url = option or os.environ.get(STORAGE_VARIABLE) or _read(file)
     if option is None and password is None and not _SECRET.search(url):
         return
-    environment = {key: value for key, value in os.environ.items() if key not in (STORAGE_VARIABLE, _LIBPQ_PASSWORD)}
+    secret = (STORAGE_VARIABLE, STORAGE_FILE_VARIABLE, _LIBPQ_PASSWORD)
+    environment = {key: value for key, value in os.environ.items() if key not in secret}
+    if file is not None:
+        # It stays where it is, so the processes that run a study's code lose the right to read it, with the folder
+        # around it. That is done to a mounted Secret only: in a folder of the user's it would close too much.
+        folder = Path(file).parent.absolute()
+        environment[CLOSED_FOLDER] = str(folder) if folder.is_mount() else ""
     environment[STORAGE_PIPE] = str(hand_over(_with_password(url, password)))
     sys.stdout.flush()
     # -P: a file of the working folder must not be taken for a package here.
     os.execve(sys.executable, [sys.executable, "-P", "-m", "tuner_service", *rest], environment)  # noqa: S606
+
+
+def leaves_secret_open() -> bool:
+    """Return whether a study's code could read the file that the password came from."""
+    from tuner_service.training.landlock import can_close
+
+    folder = os.environ.get(CLOSED_FOLDER)
+    return guards_secret() and folder is not None and not (folder and can_close())
 
 
 def guards_secret() -> bool:
@@ -65,7 +82,13 @@ def storage_url(option: str | None = None) -> StorageUrl:
     """
     from tuner_service.storage.url import DEFAULT_URL, StorageUrl
 
-    return StorageUrl.parse(option or _handed_over or os.environ.get(STORAGE_VARIABLE) or DEFAULT_URL)
+    file = os.environ.get(STORAGE_FILE_VARIABLE)
+    named = option or _handed_over or os.environ.get(STORAGE_VARIABLE) or _read(file)
+    if not named and file:
+        from tuner_service.errors import StorageError
+
+        raise StorageError(f"{file} of {STORAGE_FILE_VARIABLE} is not there, is empty, or cannot be read")
+    return StorageUrl.parse(named or DEFAULT_URL)
 
 
 def open_storage(url: str | StorageUrl | None = None) -> LedgerStorage:
@@ -138,6 +161,14 @@ def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) ->
 def artifacts_url(option: str | None = None) -> str | None:
     """Return where curves and models of a new study are kept, if an option or the environment says."""
     return option or os.environ.get(ARTIFACTS_VARIABLE)
+
+
+def _read(file: str | None) -> str:
+    """Return the URL in a file, nothing where none is named, or it is not there: ``storage_url`` says so."""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() if file else ""
+    except OSError:
+        return ""
 
 
 def _take_storage(argv: list[str], *, even_without_secret: bool) -> tuple[str | None, list[str]]:

@@ -34,7 +34,7 @@ def tell():
         "environ": dict(os.environ), "argv": sys.argv, "orig_argv": sys.orig_argv, "child": child,
         "proc_environ": read("/proc/self/environ"), "proc_cmdline": read("/proc/self/cmdline"),
         "guards_secret": bootstrap.guards_secret(), "storage": str(bootstrap.storage_url()),
-        "secret": bootstrap.storage_url().secret_text,
+        "open": bootstrap.leaves_secret_open(), "secret": bootstrap.storage_url().secret_text,
     }
     path = Path(os.environ["WITNESS"])
     path.with_suffix(".draft").write_text(json.dumps(report))
@@ -85,6 +85,16 @@ def test_a_process_that_was_given_a_password_has_it_nowhere(
     assert _CANARY not in json.dumps(report)
     assert not {"TUNER_STORAGE", "PGPASSWORD", "TUNER_STORAGE_PIPE"} & report["environ"].keys()
     assert "list" in report["argv"]
+
+
+def test_a_password_in_a_file_is_taken_over(tmp_path: Path) -> None:
+    """The file's name goes too; where it is no mounted Secret, a worker says that its children can read it."""
+    (tmp_path / "url").write_text(f"{_URL}\n")
+    report = _witness(tmp_path, environment={"TUNER_STORAGE_FILE": str(tmp_path / "url")})
+    assert report.pop("secret").replace("+psycopg2", "") == _URL
+    assert (report["guards_secret"], report["open"]) == (True, True)
+    assert _CANARY not in json.dumps(report)
+    assert "TUNER_STORAGE_FILE" not in report["environ"]
 
 
 @pytest.mark.parametrize(

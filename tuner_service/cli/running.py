@@ -156,6 +156,12 @@ def worker(
             "this worker runs as root, so that the study's code could read its memory, and the storage's password in "
             "it; run it as another user"
         )
+    if bootstrap.leaves_secret_open():
+        print_warning(
+            "the study's code could read the file with the storage's password, which is closed to it only in a folder "
+            "that is mounted, as a Secret is, on Linux 5.19 or later; give workers a role that can do little: "
+            "`tuner db roles`"
+        )
     sys.exit(Supervisor(o.connect(storage), settings).run())
 
 

@@ -117,7 +117,7 @@ class LocalWorkers:
                 stderr=log,
                 # Ctrl-C reaches this process alone, which then ends them in order.
                 start_new_session=True,
-                preexec_fn=functools.partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - no threads run yet
+                preexec_fn=functools.partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no threads run yet
             )
         os.close(pipe)
         return _Worker(worker_id, process)

@@ -37,14 +37,15 @@ def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
     The supervisor claims a trial when a child is ready for it, so that nothing that is slow, or wrong, in loading the
     study is paid by a trial.
     """
-    die_with_parent()
+    from tuner_service.training import warm
+
+    die_with_parent(warm.WARM.process_id)
     # A group of its own, so that the supervisor ends it with everything that it started.
     os.setpgid(0, 0)
     # The supervisor alone hears Ctrl-C and decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _write_output_to(Path(scratch) / LOG_FILE)
-    from tuner_service.training import warm
 
     pipe = Pipe(connection)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tuner_service.errors import StudyFileError, TunerServiceError
-from tuner_service.training.parent import die_with_parent
+from tuner_service.training.parent import close_secrets, die_with_parent
 
 T = TypeVar("T")
 
@@ -38,7 +38,8 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False) -> 
     ours, theirs = _context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tuner-call-") as folder:
         log = Path(folder) / "log.txt"
-        process = _context.Process(target=_run, args=(theirs, str(log), function, arguments, gpus))
+        given = (os.getpid(), theirs, str(log), function, arguments, gpus)
+        process = _context.Process(target=_run, args=given)
         with without_main_module():
             process.start()
         theirs.close()
@@ -64,9 +65,15 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False) -> 
 
 
 def _run(
-    connection: Connection[Any, Any], log: str, function: Callable[..., Any], arguments: tuple[Any, ...], gpus: bool
+    parent: int,
+    connection: Connection[Any, Any],
+    log: str,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    gpus: bool,
 ) -> None:
-    die_with_parent()
+    die_with_parent(parent)
+    close_secrets()
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

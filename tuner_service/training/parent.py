@@ -6,27 +6,40 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
+
+from tuner_service.training.landlock import close
 
 #: Number of the pipe through which a command gets the storage's URL that must not stand in its environment.
 STORAGE_PIPE = "TUNER_STORAGE_PIPE"
+
+#: The folder that no process that runs a study's code may read; empty where none can be closed.
+CLOSED_FOLDER = "TUNER_CLOSED_FOLDER"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 
 
-def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
+def die_with_parent(parent: int, with_signal: signal.Signals = signal.SIGKILL) -> None:
     """Let the kernel end this process when its parent dies, also by SIGKILL and with the interpreter's lock held.
 
+    The parent says its process id, since 1 may be an orphan's new parent or, in a container, the right one.
     The signal comes when the parent's thread ends that started this process, so that thread must live as long as the
     parent. Elsewhere than on Linux nothing happens; there the pipe to the parent closes.
     """
     if sys.platform != "linux":
         return
-    parent = os.getppid()
     _prctl(_PR_SET_PDEATHSIG, int(with_signal))
     # The parent may have died before the call.
-    if parent == 1 or os.getppid() != parent:
+    if os.getppid() != parent:
         os._exit(1)
+
+
+def close_secrets() -> None:
+    """Give up the right to read the file that the storage's password came from, if it came from one."""
+    folder = os.environ.get(CLOSED_FOLDER)
+    if folder:
+        close(Path(folder))
 
 
 def hide_memory() -> None:

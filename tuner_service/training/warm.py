@@ -11,16 +11,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner_service.errors import StudyFileError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data
-from tuner_service.training.parent import die_with_parent
+from tuner_service.training.parent import close_secrets, die_with_parent
 
 #: Environment variables by which the supervisor tells its forkserver what to load.
 STUDY_FILE = "TUNER_STUDY_FILE"
+PARENT = "TUNER_PARENT"
 LEVEL = "TUNER_WARM_LEVEL"
 COLD_BECAUSE = "TUNER_COLD_BECAUSE"
 
@@ -32,6 +33,7 @@ LEVELS = ("keras", "study", "data")
 class Warm:
     """What is loaded so far, and why there is not more."""
 
+    process_id: int = field(default_factory=os.getpid)  #: of the forkserver
     study: study_file.StudyFile | None = None
     data: Data | None = None
     error: StudyFileError | None = None
@@ -150,7 +152,8 @@ def _start_again_without(level: str, threads: list[str]) -> None:
 
 
 if STUDY_FILE in os.environ:
-    die_with_parent()
+    die_with_parent(int(os.environ[PARENT]))
+    close_secrets()
     # What is sent to the whole group reaches this process too; its supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

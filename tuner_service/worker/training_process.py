@@ -37,6 +37,7 @@ def start_forkserver(study_file: Path, *, uses_gpus: bool) -> None:
     forkserver and its children inherit it.
     """
     os.environ[warm.STUDY_FILE] = str(study_file.resolve())
+    os.environ[warm.PARENT] = str(os.getpid())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A child's memory belongs to it alone; TensorFlow's default takes the whole GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")

@@ -1,4 +1,4 @@
-"""A secret on its way from a process to the one that takes its place."""
+"""Ties between a process and its parent: its death, and a secret on the way to what takes its place."""
 
 from __future__ import annotations
 
@@ -53,3 +53,26 @@ def test_an_empty_secret_is_one() -> None:
     os.environ["PIPE"] = str(pipe)
     assert take_over("PIPE") == ""
     assert "PIPE" not in os.environ
+
+
+_FORK = """
+import os, sys
+from tuner_service.training.parent import die_with_parent
+parent = os.getpid() if sys.argv[1] == "mine" else 1
+child = os.fork()
+if child == 0:
+    die_with_parent(parent)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("parent", "exit_code"),
+    [pytest.param("mine", 0, id="its parent lives"), pytest.param("another", 1, id="its parent has died before")],
+)
+def test_a_process_without_its_parent_ends(parent: str, exit_code: int) -> None:
+    """It compares with the parent that started it, which in a container may well be process 1."""
+    command = [sys.executable, "-c", _FORK, parent]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert done.stdout == f"{exit_code}\n"

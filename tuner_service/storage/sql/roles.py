@@ -27,8 +27,8 @@ _WORKER: Mapping[Table, tuple[str, ...]] = {
     t.tuner_studies: ("UPDATE (seen_at, judge_from, reconciled_at, ending, ending_message, ended_at)",),
     t.tuner_attempts: (
         "INSERT",
-        "UPDATE (owner, lease_until, claimed_at, code, ended_at, reason, epoch, resumed_from, checkpoint, last_value, "
-        "best_epoch, error, failure)",
+        "UPDATE (owner, lease_until, claimed_at, code, ended_at, reason, epoch, run, resumed_from, checkpoint, "
+        "last_value, best_epoch, error, failure, draw)",
     ),
     t.tuner_rungs: ("INSERT",),
     t.tuner_workers: ("INSERT", "UPDATE (beat_at, slots, lease_s, beat_s, stopped)"),
@@ -38,7 +38,8 @@ _WORKER: Mapping[Table, tuple[str, ...]] = {
 _COORDINATOR: Mapping[Table, tuple[str, ...]] = {
     t.studies: ("INSERT",),
     t.study_directions: ("INSERT",),
-    t.tuner_studies: ("INSERT", "UPDATE (budget, code, control, resumed_at)"),
+    t.tuner_studies: ("INSERT", "UPDATE (budget, code, control, resumed_at, spec)"),
+    t.tuner_points: ("INSERT",),
 }
 
 #: Optuna's notes on its tables' version, which it reads when it is opened.
