@@ -96,6 +96,10 @@ class ArtifactError(TunerServiceError):
     """A file of a trial cannot be read or written where the study keeps its artifacts."""
 
 
+class ClusterError(TunerServiceError):
+    """Workers cannot be rendered, or the cluster refuses or does not answer."""
+
+
 class ModelError(TunerServiceError):
     """The best model cannot be shown to be what was recorded."""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import stamina.instrumentation
 import typer
 
-from tuner_service.cli import checking, inspecting, running, steering
+from tuner_service.cli import checking, inspecting, pods, running, steering
 from tuner_service.cli.database import db
 from tuner_service.cli.output import err, out, print_error
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
@@ -35,6 +35,7 @@ for _panel, _commands in (
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
     ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
     ("Take home", (inspecting.best, inspecting.export, inspecting.refit)),
+    ("On Kubernetes", (pods.render_,)),
     (
         "Steer",
         (

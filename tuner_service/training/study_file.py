@@ -133,21 +133,32 @@ def digest(path: Path) -> str:
     Raises:
         StudyFileError: If there is no such file, or it is not Python.
     """
+    return read_code(path)[0]
+
+
+def read_code(path: Path) -> tuple[str, dict[Path, str]]:
+    """Return the digest of a study file's code, and the sources that it was taken of, by path; nothing is run.
+
+    Raises:
+        StudyFileError: If there is no such file, or it is not Python.
+    """
+    sources: dict[Path, str] = {}
 
     def find_source(module: str) -> str | None:
         beside = path.parent.joinpath(*module.split("."))
         for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
             if candidate.is_file():
-                return candidate.read_text(encoding="utf-8")
+                sources[candidate] = candidate.read_text(encoding="utf-8")
+                return sources[candidate]
         return None
 
     try:
-        source = path.read_text(encoding="utf-8")
+        source = sources[path] = path.read_text(encoding="utf-8")
     except OSError as error:
         raise StudyFileError(f"the study file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise StudyFileError(f"the study file {path} is not Python: it is not text") from None
-    return code_digest(source, find_source, file=path.name)
+    return code_digest(source, find_source, file=path.name), sources
 
 
 def last_line(error: BaseException) -> str:
