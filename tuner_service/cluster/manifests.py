@@ -91,7 +91,7 @@ def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     # Kueue and people delete pods without that condition; the worker itself says what it was.
                     _on_exit("Ignore", _INTERRUPTED),
                     _on_exit("FailJob", _MISCONFIGURED),
