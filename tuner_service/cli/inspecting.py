@@ -193,6 +193,8 @@ def show(
     if trial.runs:
         out.print(_spread_line(trial))
     out.print(f"worker {escape(text(attempt.owner))}, {duration(trial.seconds)}, code {escape(text(trial.code))}")
+    if "engine" in trial.attributes:
+        out.print(f"epochs {escape(text(trial.attributes['engine']))}")
     if trial.params:
         out.print()
         out.print(table(("parameter", "value"), list(trial.params.items())))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner_service.domain.direction import Direction
+from tuner_service.domain.engine import Engine
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.objective_value import BestEpoch, ObjectiveValue
 from tuner_service.domain.outcome import Failure, Reason
@@ -39,6 +40,7 @@ class Assignment:
     devices: str  #: the GPUs it may use, as CUDA_VISIBLE_DEVICES has them; "-1" is none
     attributes: Mapping[str, object] = field(default_factory=dict)
     checkpoints: Sequence[str] = ()  #: files of earlier attempts in the scratch folder, the one to go on from first
+    engine: Engine = "auto"  #: how epochs are trained
     checkpoint_s: float = 10.0  #: seconds from one checkpoint to the next; 0 is one each epoch
     value: ObjectiveValue = field(default_factory=BestEpoch)  #: which epochs of a run count
     executions: int = 1

@@ -28,12 +28,13 @@ class ShuffledBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
 
     def __init__(self, part: Part, batch_size: int, *, seed: int, epoch: int = 0) -> None:
         super().__init__()
-        self._part = part
+        self._part = standardized(part)
         self._batch_size = batch_size
         self._seed = seed
-        self._epoch = epoch
+        # `fit` ends an epoch also before it begins the first one.
+        self._epoch = epoch - 1
         self._rows = rows_of(part)
-        self._order = self._order_of(epoch)
+        self._order = order_of(self._rows, seed, epoch)
 
     def __len__(self) -> int:
         return (self._rows + self._batch_size - 1) // self._batch_size
@@ -45,10 +46,22 @@ class ShuffledBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
     def on_epoch_end(self) -> None:
         """Shuffle for the next epoch."""
         self._epoch += 1
-        self._order = self._order_of(self._epoch)
+        self._order = order_of(self._rows, self._seed, self._epoch)
 
-    def _order_of(self, epoch: int) -> np.ndarray[Any, Any]:
-        return np.random.default_rng([self._seed, epoch]).permutation(self._rows)
+
+def order_of(rows: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
+    """Return the order of the rows in an epoch, counted from 0."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def standardized(part: Part) -> Part:
+    """Return a part of the data as ``fit`` has arrays of it: floating-point numbers in Keras' precision."""
+    precision = keras.config.floatx()
+    cast = keras.tree.map_structure(
+        lambda array: array.astype(precision, copy=False) if array.dtype.kind == "f" else array, part
+    )
+    # TensorFlow takes a list for one array.
+    return tuple(tuple(one) if isinstance(one, list) else one for one in cast)
 
 
 def is_arrays(part: Part) -> bool:

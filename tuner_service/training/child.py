@@ -128,16 +128,19 @@ def _run_objective(study: StudyFile, trial: RemoteTrial) -> Result:
 
 def _record(task: Assignment, watch: EpochWatch) -> dict[str, object]:
     """Return what is recorded beside the value; the runs only where a trial has several."""
+    record: dict[str, object] = {} if watch.path is None else {"engine": str(watch.path)}
     if len(task.runs) == 1:
-        return {} if watch.best_epoch is None else {"best_epoch": watch.best_epoch}
+        return record if watch.best_epoch is None else {**record, "best_epoch": watch.best_epoch}
+    record[RUNS] = [dataclasses.asdict(one.record) for one in watch.finished]
     spread = spread_of([one.record.value for one in watch.finished])
-    record: dict[str, object] = {RUNS: [dataclasses.asdict(one.record) for one in watch.finished]}
     return record if spread is None else {**record, "std": spread.std}
 
 
 def _cause(error: BaseException) -> Reason:
     names = {kind.__name__ for kind in type(error).__mro__}
-    return Reason.OOM if names & _OUT_OF_MEMORY else Reason.ERROR
+    # JAX has one class for all that goes wrong in a computation.
+    ran_out = names & _OUT_OF_MEMORY or ("JaxRuntimeError" in names and str(error).startswith("RESOURCE_EXHAUSTED"))
+    return Reason.OOM if ran_out else Reason.ERROR
 
 
 def _failure(error: BaseException, path: Path) -> Failure:

@@ -19,6 +19,7 @@ from tuner_service.domain.run import Run, RunRecord
 from tuner_service.errors import StudyFileError
 from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
 from tuner_service.training.checkpoint import Checkpoint, plain_state, restore_plain, variables_of
+from tuner_service.training.engine import TrainingPath
 from tuner_service.training.remote_trial import Pipe
 
 
@@ -58,12 +59,17 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         self.epochs = 0
         self.last: float | None = None
         self.best_epoch: int | None = None  #: the one whose weights belong to the value
+        self.path: TrainingPath | None = None  #: how it was trained, where it is this service that does it
         self._best_weights: list[Any] = []
         self._saves = False
         self._others: list[keras.callbacks.Callback] = []
         self._others_state: Sequence[Mapping[str, Any]] = []
         self._saved_at = time.monotonic()
         self._interrupted = False
+
+    def take_path(self, path: TrainingPath) -> None:
+        """Take note of how the present run is trained."""
+        self.path = path
 
     @property
     def value(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import keras
 import optuna
 
+from tuner_service.domain.engine import Engine
 from tuner_service.domain.run import Run
 from tuner_service.errors import StudyFileError
+from tuner_service.training import compiled
 from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assignment
 from tuner_service.training.batches import BATCH_SIZE, ShuffledBatches, is_arrays
 from tuner_service.training.checkpoint import Checkpoint, restore
 from tuner_service.training.data import Data, Part
+from tuner_service.training.engine import TrainingPath, fit_because, path_for
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, metric_of, numbers
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
@@ -128,7 +132,7 @@ def train(
         watch.keep_checkpoints(given["callbacks"])
         given["callbacks"].append(watch)
         if watch.epochs < given["epochs"]:
-            _fit(model, data, given, watch.run.seed, watch.epochs)
+            _fit(model, data, given, watch.run.seed, watch.epochs, task.engine, watch.take_path)
         value, batch_size = _score(None, watch, task), given.get("validation_batch_size", given.get("batch_size"))
     if not math.isfinite(value):
         raise DivergedError(f"{task.metric} is {value}")
@@ -148,8 +152,29 @@ def fits(model: keras.Model, checkpoint: Checkpoint, data: Data) -> bool:
     return restore(model, checkpoint.variables)
 
 
-def _fit(model: keras.Model, data: Data, given: dict[str, Any], seed: int, epochs_trained: int) -> None:
-    """Fit a model from the epoch that it is at, its batches in an order that the seed and the epoch decide."""
+def _fit(
+    model: keras.Model,
+    data: Data,
+    given: dict[str, Any],
+    seed: int,
+    epochs_trained: int,
+    engine: Engine = "auto",
+    take_path: Callable[[TrainingPath], None] = lambda _: None,
+) -> None:
+    """Fit a model from the epoch that it is at, its batches in an order that the seed and the epoch decide.
+
+    ``take_path`` is told which way it is trained, before it is.
+    """
+    path = path_for(engine, model, data, given)
+    take_path(path)
+    if path.name == "compiled":
+        try:
+            compiled.fit(model, data, given, seed=seed, initial_epoch=epochs_trained)
+        except compiled.NotCompiledError as error:
+            take_path(fit_because(engine, str(error)))
+            given = {**given, "callbacks": error.callbacks}
+        else:
+            return
     train, given = arguments(data.train), dict(given)
     if is_arrays(data.train) and given.get("shuffle", True) and given.get("steps_per_epoch") is None:
         size = given.pop("batch_size", None) or BATCH_SIZE

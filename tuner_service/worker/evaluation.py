@@ -132,6 +132,7 @@ class Evaluation:
             rungs=frozenset(attempt.rungs),
             reported=reported_epochs(spec.max_epochs, attempt.rungs),
             devices=self._device,
+            engine=spec.engine,
             checkpoints=checkpoints,
             checkpoint_s=spec.limits.checkpoint_s,
             value=spec.value,

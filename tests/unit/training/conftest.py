@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 
-import tensorflow as tf
+import keras
 
 # Not through the environment, which the processes that other tests start would inherit. It is too late where another
 # test has computed something already.
-try:
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-except RuntimeError:
-    pass
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass
 
 # As a worker's children have it: what was imported is not gone through at each collection of garbage.
 gc.freeze()

@@ -15,10 +15,9 @@ _Y = np.arange(_ROWS) * 10
 
 
 def _epoch(batches: ShuffledBatches) -> list[Any]:
-    """Return the batches of an epoch, after which the next one begins."""
-    seen = [batches[index] for index in range(len(batches))]
+    """Return the batches of the next epoch; ``fit`` ends one before the first, too."""
     batches.on_epoch_end()
-    return seen
+    return [batches[index] for index in range(len(batches))]
 
 
 def _order(batches: ShuffledBatches) -> list[float]:

@@ -1,0 +1,17 @@
+"""Keras in the process of the tests: on one core, without a GPU."""
+
+from __future__ import annotations
+
+import keras
+
+# Not through the environment, which the processes that other tests start would inherit. It is too late where another
+# test has computed something already.
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass
