@@ -100,6 +100,14 @@ class ClusterError(TunerServiceError):
     """Workers cannot be rendered, or the cluster refuses or does not answer."""
 
 
+class BackendError(TunerServiceError):
+    """What Keras is to compute with is not installed, or is not known here."""
+
+
+class OtherBackendError(TunerServiceError):
+    """The specification wants another backend than the one that its file was loaded with; ``args`` has its name."""
+
+
 class ModelError(TunerServiceError):
     """The best model cannot be shown to be what was recorded."""
 

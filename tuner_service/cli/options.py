@@ -51,6 +51,11 @@ AcceptCode = Annotated[
 ]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of the study's code.")]
 
+KerasBackend = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME", help="What Keras computes with: tensorflow or jax; --set backend=NAME."),
+]
+
 DEFAULT_STUDIES = Path("studies")
 
 
@@ -66,7 +71,7 @@ def connect(url: str | None) -> LedgerStorage:
 
 
 def changes(
-    config: Path | None, assignments: list[str] | None, warm_start: list[str] | None = None
+    config: Path | None, assignments: list[str] | None, warm_start: list[str] | None = None, backend: str | None = None
 ) -> list[dict[str, object]]:
     """Return the overrides of a specification, the file's first."""
     found = []
@@ -79,4 +84,6 @@ def changes(
     found.append(parse_assignments(assignments or []))
     if warm_start:
         found.append({"warm_start": warm_start})
+    if backend is not None:
+        found.append({"backend": backend})
     return found

@@ -42,6 +42,7 @@ def create(
     storage: o.Storage = None,
     set_: o.Set = None,
     config: o.Config = None,
+    backend: o.KerasBackend = None,
     artifacts: o.ArtifactsUrl = None,
     warm_start: o.WarmStart = None,
     accept_code: o.AcceptCode = False,
@@ -51,7 +52,7 @@ def create(
     created = create_study(
         o.connect(storage),
         file,
-        changes=o.changes(config, set_, warm_start),
+        changes=o.changes(config, set_, warm_start, backend),
         artifacts=bootstrap.artifacts_url(artifacts),
         accept_code=accept_code,
     )
@@ -66,6 +67,7 @@ def run(
     slots: Slots = None,
     set_: o.Set = None,
     config: o.Config = None,
+    backend: o.KerasBackend = None,
     artifacts: o.ArtifactsUrl = None,
     warm_start: o.WarmStart = None,
     accept_code: o.AcceptCode = False,
@@ -89,7 +91,7 @@ def run(
             storage=storage,
             workers=workers,
             slots=slots,
-            changes=o.changes(config, set_, warm_start),
+            changes=o.changes(config, set_, warm_start, backend),
             artifacts=artifacts,
             accept_code=accept_code,
             created=created,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.direction import Direction, known_direction
-from tuner_service.domain.engine import Engine
+from tuner_service.domain.engine import Backend, Engine
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
@@ -73,6 +73,7 @@ class StudySpec(BaseModel):
     max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
     limits: Limits = Limits()  #: how long an attempt may take and be silent, and how often it is saved
     stop: Stopping = Stopping()  #: what else ends the study: epochs, time, a target, no improvement
+    backend: Backend | None = None  #: what Keras computes with; by default the environment says, and that is kept
     engine: Engine = "auto"  #: whole epochs in one compiled program wherever that means the same, or as it is said here
     max_repeated_errors: PositiveInt = 5  #: the same error of its code this many times in a row stops the study
 

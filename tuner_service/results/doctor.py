@@ -36,7 +36,22 @@ def _packages() -> list[Finding]:
             findings.append(Finding(package, version(package), good=True))
         except PackageNotFoundError:
             findings.append(Finding(package, "not installed; pip install tuner-service", good=False))
+    findings += [
+        Finding(
+            "jax", _version("jax") or "not installed; pip install 'tuner-service[jax]' for --backend jax", good=None
+        ),
+        Finding(
+            "Keras' backend", os.environ.get("KERAS_BACKEND") or "tensorflow, where a study says no other", good=None
+        ),
+    ]
     return findings
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _machine() -> list[Finding]:

@@ -69,9 +69,8 @@ def export_model(storage: LedgerStorage, name: str, folder: Path, *, studies: Pa
         recorded = artifacts.read_json(f"{kept}/{EVALUATION_FILE}")
         seed = hash_seed(study.spec.seed, trial.attempt.configuration, "training")
         part, fold = recorded["part"], recorded["fold"]
-        measured = isolated.call(
-            evaluate_model, path.resolve(), model, part, recorded["batch_size"], seed, study.spec.seeded_folds, fold
-        )
+        how = (part, recorded["batch_size"], seed, study.spec.seeded_folds, fold)
+        measured = isolated.call(evaluate_model, path.resolve(), model, *how, backend=study.spec.backend)
         _compare(found, recorded, measured.part)
         exported = ExportedModel(found, folder / "best.keras", part, fold, measured.part, measured.test)
         _write(exported, model, folder)

@@ -59,7 +59,15 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
     with tempfile.TemporaryDirectory(prefix="tuner-refit-") as scratch:
         model = Path(scratch) / "refit.keras"
         trained = isolated.call(
-            refit_model, path.resolve(), dict(trial.params), epochs, study.spec.max_epochs, seed, model, gpus=True
+            refit_model,
+            path.resolve(),
+            dict(trial.params),
+            epochs,
+            study.spec.max_epochs,
+            seed,
+            model,
+            gpus=True,
+            backend=study.spec.backend,
         )
         refitted = Refitted(study, trial, folder / "refit.keras", why, trained)
         _write(refitted, model, folder)

@@ -22,6 +22,7 @@ from tuner_service.errors import SpecError, TunerServiceError, UserCodeError
 from tuner_service.search.grid import Cell, CellWalk, in_order, product
 from tuner_service.search.sampler import make_sampler
 from tuner_service.training import study_file
+from tuner_service.training.backend import settled
 from tuner_service.training.data import Data
 from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
 
@@ -49,6 +50,7 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
 
     Raises:
         SpecError: If the specification is not valid.
+        OtherBackendError: If it wants another backend for Keras than the one that this process has.
         StudyFileError: If the file or a function of it cannot be used.
     """
     study = study_file.load(path)
@@ -66,6 +68,7 @@ def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, ob
 
     Raises:
         SpecError: If it is not valid, or there is none.
+        OtherBackendError: If it wants another backend for Keras than the one that this process has.
     """
     path = study.path
     if study.spec is None and not any(changes):
@@ -78,7 +81,7 @@ def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, ob
         # An Optuna script: what it returns has no name of its own, the study is called like the file, and Optuna's
         # default pruner is the median.
         given = {"name": path.stem, "metric": "value", "max_epochs": 100, "pruner": {"kind": "median"}}
-    spec = parse_spec(override(given, *changes))
+    spec = settled(parse_spec(override(given, *changes)))
     if study.kind == "objective" and (spec.runs > 1 or not isinstance(spec.value, BestEpoch)):
         raise SpecError(
             "executions, folds and value are for build_model(trial): an objective(trial) trains by itself, and what it "
@@ -223,7 +226,7 @@ def _versions() -> dict[str, str]:
     import platform
 
     found = {"python": platform.python_version()}
-    for package in ("tuner-service", "optuna", "keras", "tensorflow", "numpy"):
+    for package in ("tuner-service", "optuna", "keras", "tensorflow", "jax", "numpy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -15,7 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tuner_service.errors import StudyFileError, TunerServiceError
+from tuner_service.domain.engine import Backend
+from tuner_service.errors import OtherBackendError, StudyFileError, TunerServiceError
+from tuner_service.training.backend import choose
 from tuner_service.training.parent import close_secrets, die_with_parent
 
 T = TypeVar("T")
@@ -26,10 +28,11 @@ _hiding = threading.Lock()
 _context = multiprocessing.get_context("spawn")
 
 
-def call(function: Callable[..., T], *arguments: object, gpus: bool = False) -> T:
+def call(function: Callable[..., T], *arguments: object, gpus: bool = False, backend: Backend | None = None) -> T:
     """Return what a function returns that is run in a new process, on the GPUs of this one only where that is said.
 
-    The process inherits the environment, which must hold no secret.
+    The process inherits the environment, which must hold no secret. Keras takes its backend when it is imported, and a
+    study file may import it before it says which one it wants: then the function is called once more, with that one.
 
     Raises:
         TunerServiceError: If the function raised one.
@@ -38,7 +41,7 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False) -> 
     ours, theirs = _context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tuner-call-") as folder:
         log = Path(folder) / "log.txt"
-        given = (os.getpid(), theirs, str(log), function, arguments, gpus)
+        given = (os.getpid(), theirs, str(log), function, arguments, gpus, backend)
         process = _context.Process(target=_run, args=given)
         with without_main_module():
             process.start()
@@ -58,6 +61,8 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False) -> 
                 os.killpg(process.pid, signal.SIGKILL)  # type: ignore[arg-type]  # None is what is suppressed
             process.join()
             ours.close()
+    if isinstance(result, OtherBackendError) and backend is None:
+        return call(function, *arguments, gpus=gpus, backend=result.args[0])
     if not done:
         raise result
     value: T = result
@@ -71,6 +76,7 @@ def _run(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     gpus: bool,
+    backend: Backend | None,
 ) -> None:
     die_with_parent(parent)
     close_secrets()
@@ -79,10 +85,12 @@ def _run(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     try:
+        choose(backend)
         answer: tuple[bool, Any] = (True, function(*arguments))
     except TunerServiceError as error:
         answer = (False, error)

@@ -62,10 +62,14 @@ def _import_keras() -> None:
         import keras
         import optuna  # noqa: F401 - to be inherited
 
-        import tuner_service.training.runs  # noqa: F401 - to be inherited
+        import tuner_service.training.runs
 
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf  # noqa: F401 - to be inherited
+        # Keras' seeding imports TensorFlow wherever it is installed, on another backend too.
+        keras.utils.set_random_seed(0)
+        if keras.backend.backend() == "jax":
+            import tuner_service.training.jax_epoch
+        else:
+            import tuner_service.training.tensorflow_epoch  # noqa: F401 - to be inherited
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ class Supervisor:
             return self._work(study, path, digest, artifacts, scratch.folder)
 
     def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> int:
-        start_forkserver(path, uses_gpus=any(device != "-1" for device in self._settings.devices))
+        uses_gpus = any(device != "-1" for device in self._settings.devices)
+        start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage)
         lease = LeaseKeeper(self._storage, study, self._settings)

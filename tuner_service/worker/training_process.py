@@ -13,38 +13,30 @@ import tempfile
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from tuner_service.training import child, warm
+from tuner_service.domain.engine import Backend
+from tuner_service.training import backend, child, warm
 from tuner_service.training.assignment import Assignment
 from tuner_service.training.isolated import without_main_module
 from tuner_service.training.remote_trial import Answer, Ask
 
 _context: ForkServerContext = multiprocessing.get_context("forkserver")
 
-#: One thread for each slot: two small networks side by side beat one that is spread over two threads.
-_ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 
-
-def start_forkserver(study_file: Path, *, uses_gpus: bool) -> None:
+def start_forkserver(study_file: Path, *, keras_backend: Backend | None, uses_gpus: bool) -> None:
     """Start the process that the children are forked from; it loads Keras, the study and its data meanwhile.
 
     It must be called from the main thread, before others are started, and with an environment without secrets: the
     forkserver and its children inherit it.
+
+    Raises:
+        BackendError: If what Keras is to compute with is not installed.
     """
+    backend.choose(keras_backend)
     os.environ[warm.STUDY_FILE] = str(study_file.resolve())
     os.environ[warm.PARENT] = str(os.getpid())
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A child's memory belongs to it alone; TensorFlow's default takes the whole GPU.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.update(backend.settings(os.environ, uses_gpus=uses_gpus))
     if not uses_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        for name, value in _ONE_THREAD.items():
-            os.environ.setdefault(name, value)
     _context.set_forkserver_preload([warm.__name__])
     with without_main_module():
         multiprocessing.forkserver.ensure_running()
