@@ -35,7 +35,7 @@ for _panel, _commands in (
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
     ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
     ("Take home", (inspecting.best, inspecting.export, inspecting.refit)),
-    ("On Kubernetes", (pods.render_,)),
+    ("On Kubernetes", (pods.submit, pods.render_, pods.scale, pods.pods, pods.logs)),
     (
         "Steer",
         (

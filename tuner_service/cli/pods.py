@@ -1,7 +1,8 @@
-"""Commands for workers on Kubernetes: render."""
+"""Commands for workers on Kubernetes: render, submit, scale, pods, logs."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,20 @@ import typer
 import yaml
 
 from tuner_service.cli import options as o
+from tuner_service.cli.output import count, out, print_json, print_note, table
+from tuner_service.cluster import submitting
+from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.manifests import Manifest, render
 from tuner_service.cluster.pool import WorkerPool, pack_code
 from tuner_service.errors import ClusterError
+from tuner_service.worker.supervisor import find_study_file
+
+
+class OutputFormat(StrEnum):
+    """Formats of what is sent."""
+
+    YAML = "yaml"
+
 
 Image = Annotated[str, typer.Option("--image", help="The workers' image, better by digest than by tag.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="How many pods.")]
@@ -68,6 +80,83 @@ def render_(
         studies=in_image or "/studies",
     )
     print_manifests(render(pool))
+
+
+def submit(
+    study: o.Study,
+    image: Image,
+    storage: o.Storage = None,
+    studies: o.Studies = o.DEFAULT_STUDIES,
+    workers: Workers = 1,
+    gpus: Gpus = 0,
+    gpu_resource: GpuResource = "nvidia.com/gpu",
+    cpu: Cpu = "2",
+    memory: Memory = "8Gi",
+    namespace: Namespace = "default",
+    queue: Queue = None,
+    profile: Profile = None,
+    secret: Secret = "tuner-storage",  # noqa: S107 - a name
+    in_image: InImage = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="The cluster only checks it.")] = False,
+    output: Annotated[
+        OutputFormat | None, typer.Option("--output", "-o", help="Print what is sent.", show_default=False)
+    ] = None,
+) -> None:
+    """Start workers of a study on Kubernetes, with the study file whose code the study recorded."""
+    record = o.connect(storage).study(study)
+    code = None if in_image is not None else pack_code(find_study_file(record, studies)[0])
+    pool = WorkerPool.check(
+        study=study,
+        image=image,
+        workers=workers,
+        gpus=gpus,
+        gpu_resource=gpu_resource,
+        cpu=cpu,
+        memory=memory,
+        namespace=namespace,
+        queue=queue,
+        storage_secret=secret,
+        template=read_profile(profile),
+        code=code,
+        studies=in_image or "/studies",
+    )
+    sent = submitting.submit(Cluster(), pool, dry_run=dry_run)
+    if output is not None:
+        print_manifests(sent)
+    elif dry_run:
+        print_note(f"{namespace} would take {count(workers, 'worker')} of {study}")
+    else:
+        print_note(f"{count(workers, 'worker')} of {study} in {namespace}; `tuner pods {study}` shows them")
+
+
+def scale(
+    study: o.Study,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="How many pods; with 0 the GPUs are free.")],
+    namespace: Namespace = "default",
+) -> None:
+    """Change how many workers a study has on Kubernetes; those that go hand back what they train."""
+    submitting.scale(Cluster(), study, namespace, workers)
+    print_note(f"{study} has {count(workers, 'worker')} in {namespace}")
+
+
+def pods(study: o.Study, namespace: Namespace = "default", json: o.Json = False) -> None:
+    """Show the workers of a study on Kubernetes, and why one does not work."""
+    found = submitting.pods(Cluster(), study, namespace)
+    if json:
+        print_json("pods", [{"name": one.name, "state": one.state} for one in found])
+    else:
+        out.print(table(("pod", "state"), [(one.name, one.state) for one in found]))
+
+
+def logs(
+    study: o.Study,
+    worker: Annotated[str | None, typer.Option("--worker", help="A pod's name or index.")] = None,
+    namespace: Namespace = "default",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the worker ends.")] = False,
+) -> None:
+    """Print what a worker of a study on Kubernetes has said."""
+    for piece in submitting.logs(Cluster(), study, namespace, worker=worker, follow=follow):
+        print(piece, end="", flush=True)
 
 
 def read_profile(path: Path | None) -> dict[str, object]:

@@ -1,0 +1,144 @@
+"""Workers on a fake of Kubernetes that starts them as processes, on a real PostgreSQL; see tests/fakekube.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.tuner import Tuner, opened, settled, until
+from tests.fakekube import FakeKube, fake_kube
+
+ROOT = Path(__file__).parents[2]
+_SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tuner-storage"}}
+#: Options that make a worker of this size.
+_SMALL = ("--image", "worker:test", "--cpu", "1", "--memory", "1Gi")
+
+
+@pytest.fixture
+def kube() -> Iterator[FakeKube]:
+    """Provide a fake cluster without anything in it."""
+    with fake_kube() as kube:
+        yield kube
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, kube: FakeKube, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tuner]:
+    """Provide a working folder whose commands talk to the fake."""
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig()))
+    with opened(tmp_path, postgres_url) as tuner:
+        yield tuner
+
+
+@pytest.fixture
+def kubectl(kube: FakeKube) -> Callable[..., str]:
+    """Provide the real kubectl, which talks to the fake."""
+
+    def run(*arguments: str, given: Any = None) -> str:
+        command = [Path(sys.executable).with_name("kubectl"), "--kubeconfig", str(kube.kubeconfig()), *arguments]
+        text = None if given is None else yaml.safe_dump_all(given)
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=100).stdout
+
+    return run
+
+
+def _store_url(kubectl: Callable[..., str], tuner: Tuner) -> None:
+    kubectl("create", "-f", "-", given=[{**_SECRET, "stringData": {"url": tuner.storage}}])
+
+
+def _states(tuner: Tuner, study: str) -> list[str]:
+    return [one["state"] for one in tuner("pods", study, "--json").json("pods")]
+
+
+def test_a_missing_secret_is_told_in_words(tuner: Tuner) -> None:
+    """And what to do about it, as it is about a study that has no workers."""
+    tuner.add_study("bowl")
+    tuner("create", "studies/bowl.py", *_BOWL)
+    assert "start some with `tuner submit bowl`" in tuner("scale", "bowl", "--workers", "2", code=2).err
+    tuner("submit", "bowl", *_SMALL)
+    (state,) = until("the pod is refused", lambda: [one for one in _states(tuner, "bowl") if "missing" in one])
+    assert (
+        state == "the Secret tuner-storage is missing; make it: kubectl create secret generic tuner-storage "
+        "--from-file=url=FILE"
+    )
+    assert "has workers in default already (tuner-bowl)" in tuner("submit", "bowl", *_SMALL, code=2).err
+
+
+def _allowed() -> set[tuple[str, str]]:
+    """Return verb and resource of each request that the shipped Role allows."""
+    objects = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "workers.yaml").read_text())
+    (role,) = [one for one in objects if one["kind"] == "Role"]
+    return {(verb, resource) for rule in role["rules"] for verb in rule["verbs"] for resource in rule["resources"]}
+
+
+_BOWL = ("--set", "direction=minimize", "--set", "trials=6", "--set", "max_epochs=1")
+
+
+def test_a_study_is_finished_by_its_pods(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]) -> None:
+    """They end by themselves with exactly the budget, and no more was asked of the API than the Role allows."""
+    _store_url(kubectl, tuner)
+    tuner.add_study("bowl")
+    tuner("create", "studies/bowl.py", *_BOWL)
+    assert "would take 2 workers" in tuner("submit", "bowl", *_SMALL, "--workers", "2", "--dry-run").out
+    assert kube.of("jobs") == []
+    tuner("submit", "bowl", *_SMALL, "--workers", "2")
+    until("the Job is done", lambda: "done" in _states(tuner, "bowl"))
+    assert settled(tuner.attempts()) == list(range(6))
+    (job,) = kube.of("jobs")
+    assert (job["status"]["succeeded"], job["status"]["failed"]) == (2, 0)
+    assert "worker tuner-bowl-0-" in tuner("logs", "bowl", "--worker", "0").out
+    assert {one for one in kube.requests if one[1] != "secrets"} <= _allowed()
+
+
+def test_a_configuration_error_fails_the_job_at_once(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]) -> None:
+    """A worker that finds other code than the study recorded exits 78, and none is started again."""
+    _store_url(kubectl, tuner)
+    path = tuner.add_study("bowl")
+    tuner("create", "studies/bowl.py", *_BOWL)
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    rendered = tuner("render", "bowl", "--file", "studies/bowl.py", *_SMALL).out
+    kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_load_all(rendered))
+    until("the Job has failed", lambda: any(one.startswith("failed") for one in _states(tuner, "bowl")))
+    assert len(kube.of("pods")) == 1
+    assert settled(tuner.attempts()) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_pods_come_and_go(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]) -> None:
+    """Evicted, suspended, scaled, with the API away: the budget is settled exactly, and no pod counts as failed."""
+    _store_url(kubectl, tuner)
+    tuner.add_study("slow")
+    tuner("create", "studies/slow.py", "--set", "trials=10")
+    tuner("submit", "slow", *_SMALL, "--workers", "4")
+    running = "SELECT owner FROM tuner_attempts JOIN trials USING (trial_id) WHERE CAST(state AS VARCHAR) = 'RUNNING'"
+    victim = until("a pod trains", lambda: tuner.query(running))[0][0]
+    evict = f"http://127.0.0.1:{kube.port}/api/v1/namespaces/default/pods/{victim}/eviction"
+    urllib.request.urlopen(urllib.request.Request(evict, method="POST", data=b"{}")).read()
+    until("another pod took its place", lambda: victim not in {one["metadata"]["name"] for one in kube.of("pods")})
+    until("its trial runs again", lambda: [one for one in tuner.attempts() if one[1] > 0 and one[4] is not None])
+
+    for workers in (0, 2, 6):
+        tuner("scale", "slow", "--workers", str(workers))
+        until(
+            f"there are {workers} pods",
+            lambda workers=workers: (
+                len([one for one in kube.of("pods") if one["status"]["phase"] == "Running"]) == workers
+            ),
+        )
+    kube.away = True
+    with tuner.start("scale", "slow", "--workers", "3") as patient:
+        until("it has asked", lambda: True)
+        kube.away = False
+        assert patient.wait().code == 0
+
+    until("the Job is done", lambda: "done" in _states(tuner, "slow"))
+    assert settled(tuner.attempts()) == list(range(10))
+    (job,) = kube.of("jobs")
+    assert job["status"]["failed"] == 0
