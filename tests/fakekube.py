@@ -76,6 +76,7 @@ class FakeKube:
         self.objects: dict[Key, Manifest] = {}
         self.requests: set[tuple[str, str]] = set()  #: verb and resource
         self.away = False  #: answers 503 to everything
+        self.turned_away = 0  #: how often it did
         self._processes: dict[Key, subprocess.Popen[bytes]] = {}
         self._counts: dict[str, _Counts] = {}
         self._version = 0
@@ -363,6 +364,7 @@ class FakeKube:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if self.away:
+            self.turned_away += 1
             return _failure(503, "ServiceUnavailable", "the fake is away")
         parts = [one for one in request.path.split("/") if one]
         try:

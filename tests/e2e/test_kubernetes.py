@@ -134,7 +134,7 @@ def test_pods_come_and_go(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., s
         )
     kube.away = True
     with tuner.start("scale", "slow", "--workers", "3") as patient:
-        until("it has asked", lambda: True)
+        until("it has asked again and again", lambda: kube.turned_away > 3)
         kube.away = False
         assert patient.wait().code == 0
 
