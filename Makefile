@@ -21,7 +21,7 @@ test: $(INSTALLED)  ## Run the tests
 	$(BIN)/pytest tests/faults
 
 soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, a long outage, many trials (half an hour)
-	$(BIN)/pytest -m soak tests/faults
+	$(BIN)/pytest -m soak tests/faults tests/e2e
 
 lint: $(INSTALLED)  ## Check style, types and the layers
 	$(BIN)/ruff check

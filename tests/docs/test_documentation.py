@@ -153,7 +153,7 @@ def test_modules_named_in_a_room_are_there() -> None:
         ),
         "storage": ("ledger_storage", "tables", "sql/fence"),
         "domain": ("spec", "sampler", "pruner", "limits", "override", "outcome", "attempt", "code", "study"),
-        "cluster": ("pool", "manifests"),
+        "cluster": ("pool", "manifests", "api", "submitting", "reasons"),
         "results": ("summary", "trials", "export", "model", "doctor"),
         "coordinator": ("studies", "control", "collect", "loop", "local_workers"),
         "cli": ("app", "running", "inspecting", "steering", "live"),
