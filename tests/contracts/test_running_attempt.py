@@ -327,11 +327,11 @@ def test_a_model_that_breaks_a_constraint_makes_way(storage: LedgerStorage) -> N
     for attempt, constraint in zip(trials, (1.0, 0.0, 2.0), strict=True):
         attempt.set_constraint("size", constraint)
     infeasible, feasible, another = trials
-    assert infeasible.keep_model(0.9)
+    assert infeasible.keep_model((0.9,))
     infeasible.settle(Outcome(Reason.FINISHED, 0.9))
-    assert feasible.keep_model(0.5)
+    assert feasible.keep_model((0.5,))
     feasible.settle(Outcome(Reason.FINISHED, 0.5))
-    assert not another.keep_model(0.95)
+    assert not another.keep_model((0.95,))
     best = best_attempt(storage.attempts(study.study_id), "maximize")
     assert best is not None
     assert best.configuration == 1

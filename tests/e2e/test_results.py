@@ -114,7 +114,7 @@ def test_status_counts_what_there_is(tuner: Tuner) -> None:
     assert status["state"] == "finished"
     assert status["budget"] == status["settled"] == status["complete"] + status["pruned"] == 8
     assert (status["failed"], status["running"], status["waiting"], status["retries"]) == (0, 0, 0, 0)
-    assert (status["metric"], status["direction"]) == ("val_accuracy", "maximize")
+    assert (status["metrics"], status["directions"]) == (["val_accuracy"], ["maximize"])
     assert status["epochs_trained"] == sum(one["epochs"] for one in trials)
     assert status["epochs_trained"] + status["epochs_saved"] == 8 * 9
     complete = [one for one in trials if one["state"] == "COMPLETE"]
@@ -205,9 +205,9 @@ def test_exported_model_does_what_was_recorded(tuner: Tuner, exported: tuple[Res
     printed, folder = exported
     card = json.loads((folder / "best.json").read_text())
     assert sorted(path.name for path in folder.iterdir()) == ["best.json", "best.keras"]
-    assert measured.validation == pytest.approx(card["value"], abs=1e-5)
+    assert measured.validation == pytest.approx(card["values"]["val_accuracy"], abs=1e-5)
     assert measured.test == pytest.approx(card["test"]["accuracy"], abs=1e-5)
-    assert card["value"] == tuner("best", "digits", "--json").json("best")["value"]
+    assert card["values"]["val_accuracy"] == tuner("best", "digits", "--json").json("best")["value"]
     assert "measured again in a fresh process" in printed.out
     assert "test" in printed.out
 

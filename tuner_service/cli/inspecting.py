@@ -13,9 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner_service.cli import options as o
+from tuner_service.cli.live import best_words
 from tuner_service.cli.output import count, duration, fits, out, print_json, print_note, table, text
+from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.outcome import RULES, State
 from tuner_service.domain.run import CONFIDENCE
+from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SchemaError, SpecError
 from tuner_service.results import export as exporting
@@ -59,7 +62,7 @@ def list_(storage: o.Storage = None, json: o.Json = False) -> None:
             one.study.name,
             one.state,
             f"{one.settled}/{one.study.budget}",
-            one.study.spec.metric,
+            ", ".join(one.study.spec.metrics),
             None if one.best is None else one.best.value,
             len(one.workers),
         )
@@ -97,7 +100,7 @@ def status(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> N
 
 def status_lines(summary: Summary) -> list[str]:
     """Return the state of a study in a few lines of markup."""
-    study, spec = summary.study, summary.study.spec
+    study = summary.study
     left = "" if study.ending is not None else f", about {duration(summary.seconds_left)} left"
     if summary.seconds_left is None:
         left = ""
@@ -113,10 +116,9 @@ def status_lines(summary: Summary) -> list[str]:
     if study.ending is None:
         slots = count(sum(worker.slots for worker in summary.workers), "slot")
         lines.append(f"workers  {len(summary.workers)} alive with {slots}")
-    if summary.best is not None:
-        lines.append(
-            f"best     {escape(spec.metric)} [bold green]{text(summary.best.value)}[/] in trial {summary.best.number}"
-        )
+    if summary.front:
+        what, _, rest = best_words(summary).partition(" ")
+        lines.append(f"{what:8} [bold green]{escape(rest)}[/]")
     return lines
 
 
@@ -134,23 +136,25 @@ def trials(
         raise SpecError(f"--state knows {', '.join(one.lower() for one in State)}, got {unknown[0].lower()}")
     ledger = o.connect(storage)
     found = [one for one in reading.trials(ledger, study) if not wanted or one.attempt.state in wanted]
-    found.sort(key=_order(sort, maximize=ledger.study(study).spec.better == "maximize"))
+    spec = ledger.study(study).spec
+    found.sort(key=_order(sort, maximize=spec.better == "maximize"))
     if json:
         print_json("trials", [exporting.trial_fields(one) for one in found])
         return
-    out.print(_trials_table(found, list(dict.fromkeys(name for one in found for name in one.params))))
+    out.print(_trials_table(found, list(dict.fromkeys(name for one in found for name in one.params)), spec.metrics))
 
 
-def _trials_table(found: list[Trial], params: list[str]) -> Table:
+def _trials_table(found: list[Trial], params: list[str], metrics: tuple[str, ...]) -> Table:
     """Return the list of trials: a column a parameter, or all in one column where that is too wide."""
-    columns = ("trial", "conf", "outcome", "value", "epochs", "time")
-    numbers = ("trial", "conf", "value", "epochs", "time")
+    values = metrics if len(metrics) > 1 else ("value",)
+    columns = ("trial", "conf", "outcome", *values, "epochs", "time")
+    numbers = ("trial", "conf", *values, "epochs", "time")
     rows = [
         (
             one.attempt.number,
             one.attempt.configuration,
             _coloured(str(one.attempt.reason or one.attempt.state).lower()),
-            one.attempt.value,
+            *(one.attempt.values or [None] * len(values)),
             one.attempt.epoch,
             duration(one.seconds),
         )
@@ -189,7 +193,7 @@ def show(
         finished = attempt.state is State.COMPLETE and trial.best_epoch is not None
         where = f" in epoch {trial.best_epoch}" if finished else ""
         trained = count(attempt.epoch, "epoch")
-        out.print(f"{escape(record.spec.metric)} [bold]{text(attempt.value)}[/]{where}, {trained} trained")
+        out.print(f"{_values_words(record.spec, attempt)}{where}, {trained} trained")
     if trial.runs:
         out.print(_spread_line(trial))
     out.print(f"worker {escape(text(attempt.owner))}, {duration(trial.seconds)}, code {escape(text(trial.code))}")
@@ -218,7 +222,7 @@ def show(
     if not curves and trial.reported:
         out.print()
         rows = [(step, value) for step, value in trial.reported.items()]
-        out.print(table(("step", record.spec.metric), rows, right=("step", record.spec.metric)))
+        out.print(table(("step", record.spec.watched), rows, right=("step", record.spec.watched)))
     print_failure(trial)
 
 
@@ -264,14 +268,23 @@ def print_failure(trial: Trial) -> None:
 
 
 def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> None:
-    """Show the best hyperparameters found so far."""
-    found = reading.best(o.connect(storage), study)
+    """Show the best hyperparameters found so far; of several objectives, the front."""
+    front = reading.front(o.connect(storage), study)
+    found = front[0]
+    if len(found.study.spec.metrics) > 1:
+        if json:
+            print_json("front", [{**exporting.trial_fields(one.trial), "has_model": one.has_model} for one in front])
+            return
+        print_front(front)
+        if any(one.has_model for one in front):
+            print_note(f"a model: tuner export {study} --model DIR --trial N")
+        return
     if json:
         print_json("best", {**exporting.trial_fields(found.trial), "has_model": found.has_model})
         return
     attempt = found.trial.attempt
     out.print(
-        f"{escape(found.study.spec.metric)} [bold green]{text(attempt.value)}[/] in trial {attempt.number}"
+        f"{_values_words(found.study.spec, attempt)} in trial {attempt.number}"
         + ("" if found.trial.best_epoch is None else f", epoch {found.trial.best_epoch}")
     )
     if found.trial.runs:
@@ -293,14 +306,19 @@ def export(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="DIR", help="Write the best model there instead: best.keras.")
     ] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", metavar="N", help="With --model: this trial's, not the best one's.")
+    ] = None,
     studies: o.Studies = o.DEFAULT_STUDIES,
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
     """Write the trials of a study, or its best model, to files."""
     ledger = o.connect(storage)
     if model is not None:
-        print_model(export_model(ledger, study, model, studies=studies))
+        print_model(export_model(ledger, study, model, studies=studies, number=trial))
         return
+    if trial is not None:
+        raise SpecError("--trial chooses a model; say --model DIR, or take one trial's figures from `tuner show`")
     content = exporting.export(ledger, study, form.value)
     if output is None:
         print(content, end="")
@@ -345,7 +363,9 @@ def print_model(exported: ExportedModel) -> None:
     spec, attempt = exported.best.study.spec, exported.best.trial.attempt
     rows = Table.grid(padding=(0, 2))
     rows.add_row("model", f"{escape(str(exported.path))}, of trial {attempt.number}")
-    rows.add_row(escape(spec.metric), f"[bold green]{text(attempt.value)}[/], measured again in a fresh process")
+    for metric, value in zip(spec.metrics, attempt.values, strict=True):
+        again = ", measured again in a fresh process" if metric == spec.watched else ""
+        rows.add_row(escape(metric), f"[bold green]{text(value)}[/]{again}")
     for part, metrics in ((exported.part, exported.metrics), ("test", exported.test)):
         if metrics is not None:
             shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
@@ -354,14 +374,37 @@ def print_model(exported: ExportedModel) -> None:
     out.print(rows)
 
 
+def print_front(front: list[reading.Best]) -> None:
+    """Print the trials of a front, the best by the first objective first."""
+    metrics = front[0].study.spec.metrics
+    params = list(dict.fromkeys(name for one in front for name in one.trial.params))
+    rows = [
+        (
+            one.trial.attempt.number,
+            *one.trial.attempt.values,
+            "yes" if one.has_model else "no",
+            *(one.trial.params.get(name, "") for name in params),
+        )
+        for one in front
+    ]
+    out.print(table(("trial", *metrics, "model", *params), rows, right=("trial", *metrics)))
+
+
+def _values_words(spec: StudySpec, attempt: Attempt) -> str:
+    return ", ".join(
+        f"{escape(metric)} [bold green]{text(value)}[/]"
+        for metric, value in zip(spec.metrics, attempt.values, strict=False)
+    )
+
+
 def _summary_fields(summary: Summary) -> dict[str, object]:
     best = summary.best
     return {
         "name": summary.study.name,
         "state": summary.state,
         "ending_message": summary.study.ending_message,
-        "metric": summary.study.spec.metric,
-        "direction": summary.study.spec.better,
+        "metrics": list(summary.study.spec.metrics),
+        "directions": list(summary.study.spec.directions),
         "budget": summary.study.budget,
         "settled": summary.settled,
         "complete": summary.complete,
@@ -375,6 +418,7 @@ def _summary_fields(summary: Summary) -> dict[str, object]:
         "seconds_left": summary.seconds_left,
         "stops": list(summary.stops),
         "best": None if best is None else {"trial": best.number, "value": best.value},
+        "front": [{"trial": one.number, "values": list(one.values)} for one in summary.front],
         "workers": [dataclasses.asdict(worker) for worker in summary.workers],
         "failures": [dataclasses.asdict(group) for group in summary.failures],
     }

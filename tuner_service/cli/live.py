@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner_service.cli.output import duration, out, text
+from tuner_service.cli.output import count, duration, out, text
 from tuner_service.domain.attempt import Attempt
 from tuner_service.results.summary import Summary
 
@@ -58,11 +58,23 @@ def one_line(summary: Summary) -> str:
         f"({summary.complete} complete, {summary.pruned} pruned, {summary.failed} failed)",
         f"{len(summary.running)} running",
     ]
-    if summary.best is not None:
-        parts.append(f"best {summary.study.spec.metric} {text(summary.best.value)} (trial {summary.best.number})")
+    if summary.front:
+        parts.append(best_words(summary))
     if summary.seconds_left:
         parts.append(f"about {duration(summary.seconds_left)} left")
     return ", ".join(parts)
+
+
+def best_words(summary: Summary) -> str:
+    """Return what is best so far: one trial, or of several objectives how far the front reaches."""
+    metrics, front = summary.study.spec.metrics, summary.front
+    if len(metrics) == 1:
+        return f"best {metrics[0]} {text(front[0].value)} in trial {front[0].number}"
+    ranges = [
+        f"{metric} {text(min(values))} to {text(max(values))}"
+        for metric, values in zip(metrics, zip(*(one.values for one in front), strict=True), strict=True)
+    ]
+    return f"front of {count(len(front), 'trial')}: {', '.join(ranges)}"
 
 
 def view(summary: Summary) -> RenderableType:
@@ -78,9 +90,8 @@ def view(summary: Summary) -> RenderableType:
     failed = f"[red]{summary.failed} failed[/]" if summary.failed else "0 failed"
     counts = f"[green]{summary.complete} complete[/], [yellow]{summary.pruned} pruned[/], {failed}"
     parts: list[RenderableType] = [head, f"{counts}; {summary.epochs_saved} epochs saved by pruning"]
-    if summary.best is not None:
-        best = f"[bold green]{text(summary.best.value)}[/] in trial {summary.best.number}"
-        parts.append(f"best {escape(study.spec.metric)} {best}")
+    if summary.front:
+        parts.append(f"[bold green]{escape(best_words(summary))}[/]")
     if summary.running:
         parts.append(_running(summary))
     if summary.failures:
@@ -108,6 +119,6 @@ def _row(summary: Summary, one: Attempt) -> tuple[RenderableType, ...]:
         f"trial {one.number}",
         ProgressBar(total=epochs, completed=one.epoch, width=20),
         f"{run}epoch {one.epoch}/{epochs}",
-        f"{escape(spec.metric)} {text(one.last_value)}",
+        f"{escape(spec.watched)} {text(one.last_value)}",
         Text(f"{one.owner}{' late' if late else ''}", style="red" if late else "dim"),
     )

@@ -14,7 +14,7 @@ import typer
 from tuner_service import bootstrap
 from tuner_service.cli import live
 from tuner_service.cli import options as o
-from tuner_service.cli.inspecting import print_failure, status_lines
+from tuner_service.cli.inspecting import print_failure, print_front, status_lines
 from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created, has_tables
@@ -107,8 +107,13 @@ def run(
         out.print(line)
     if summary.study.ending in (Ending.STOPPED, Ending.FAILED):
         print_note(f"it has ended before its budget was settled; tuner resume {name} lets it go on")
-    if summary.best is not None:
-        found = reading.best(ledger, name)
+    front = reading.front(ledger, name) if summary.front else []
+    if front and len(summary.study.spec.metrics) > 1:
+        out.print()
+        print_front(front)
+        print_note(f"\na model: tuner export {name} --model DIR --trial N --studies {file.parent}")
+    elif front:
+        (found,) = front
         out.print()
         out.print(table(("best hyperparameters", ""), list(found.trial.params.items())))
         if found.has_model:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import best_attempt, by_configuration, settled_by
+from tuner_service.domain.attempt import by_configuration, settled_by
+from tuner_service.domain.front import front
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import CHECKPOINT_PREFIX, EVALUATION_FILE, MODEL_FILE
@@ -20,14 +21,14 @@ class Collected:
 
 
 def collect(storage: LedgerStorage, name: str) -> Collected:
-    """Remove the models of all trials but the best, the checkpoints that no trial can go on from, and drafts.
+    """Remove the models that are not the best or on the front, drafts, and checkpoints that no trial can go on from.
 
     Curves and logs stay. It may run while workers train: a trial that is running keeps what it has.
     """
     study = storage.study(name)
     attempts = storage.attempts(study.study_id)
     artifacts = Artifacts(study.artifacts, study.name)
-    best = best_attempt(attempts, study.spec.better)
+    best = front(attempts, study.spec.directions)
     settled = {
         configuration
         for configuration, mine in by_configuration(attempts).items()
@@ -42,7 +43,7 @@ def collect(storage: LedgerStorage, name: str) -> Collected:
             artifacts.remove(f"{trial_folder(one.number)}/{file}")
             drafts += 1
         for file in artifacts.names(trial_folder(one.number)):
-            beaten = file in (MODEL_FILE, EVALUATION_FILE) and one != best
+            beaten = file in (MODEL_FILE, EVALUATION_FILE) and one not in best
             over = file.startswith(CHECKPOINT_PREFIX) and one.configuration in settled
             if beaten or over:
                 artifacts.remove(f"{trial_folder(one.number)}/{file}")

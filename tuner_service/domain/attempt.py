@@ -32,8 +32,14 @@ class Attempt:
     resumed_from: int = 0  #: epochs of them that an earlier attempt had trained
     checkpoint: int = 0  #: epochs after which it was last saved
     last_value: float | None = None  #: the metric at that epoch
-    value: float | None = None  #: the objective's value; for a pruned trial the last reported one
+    value: float | None = None  #: the first objective's value; of a single one, for a pruned trial the last reported
+    others: tuple[float, ...] = ()  #: the values of further objectives
     feasible: bool = True  #: all constraints that its code has set are satisfied
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values of all objectives; none where there is no value."""
+        return () if self.value is None else (self.value, *self.others)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from tuner_service.domain.measured import MEASURED
+
 Direction = Literal["minimize", "maximize"]
 
 # Names that Keras itself gives to its losses and metrics, without the prefix of the output or of the validation.
@@ -27,6 +29,8 @@ def known_direction(metric: str) -> Direction | None:
     >>> known_direction("val_sparse_categorical_accuracy"), known_direction("val_loss"), known_direction("val_reward")
     ('maximize', 'minimize', None)
     """
+    if metric in MEASURED:
+        return "minimize"
     # Keras numbers a repeated metric: auc_1.
     words = re.sub(r"_\d+$", "", metric.lower()).split("_")
     # The last words decide: of "val_head_mean_squared_error" that is "error".

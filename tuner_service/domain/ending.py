@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tuner_service.domain.attempt import Attempt, best_attempt, by_configuration, settled_by
 from tuner_service.domain.direction import is_better
+from tuner_service.domain.front import dominates, front
 from tuner_service.domain.outcome import State
 from tuner_service.domain.spec import StudySpec
 
@@ -35,14 +36,14 @@ def reached(spec: StudySpec, attempts: Sequence[Attempt], *, now: float, since: 
         return Reached("hours", f"stop.hours={stop.hours:g}: its first trial began {hours:.4g} hours ago")
     if stop.device_hours is not None and (hours := device_hours(attempts, now=now)) >= stop.device_hours:
         return Reached("device_hours", f"stop.device_hours={stop.device_hours:g}: its trials took {hours:.4g} hours")
-    if stop.target is not None:
-        best = best_attempt(attempts, spec.better)
-        if best is not None and best.value is not None and not is_better(stop.target, best.value, spec.better):
-            reaches = f"trial {best.number} reached {spec.metric} {best.value:.6g}"
-            return Reached("target", f"stop.target={stop.target:g}: {reaches}")
+    best = best_attempt(attempts, spec.better)
+    if stop.target is not None and best is not None and not is_better(stop.target, best.value, spec.better):
+        reaches = f"trial {best.number} reached {spec.metrics[0]} {best.value:.6g}"
+        return Reached("target", f"stop.target={stop.target:g}: {reaches}")
     if stop.patience is not None and (waited := without_gain(spec, attempts, since=since)) >= stop.patience:
-        best = best_attempt(attempts, spec.better)
         than = "none is complete" if best is None else f"the best is trial {best.number} with {best.value:.6g}"
+        if best is not None and len(spec.metrics) > 1:
+            than = f"the front has {len(front(attempts, spec.directions))}"
         return Reached("patience", f"stop.patience={stop.patience}: {waited} trials without a better value, {than}")
     # Last: of all rules it alone cancels nothing.
     if stop.epochs is not None:
@@ -64,7 +65,7 @@ def standing(spec: StudySpec, attempts: Sequence[Attempt], *, now: float, since:
     if stop.device_hours is not None:
         words.append(f"{device_hours(attempts, now=now):.3g} of {stop.device_hours:g} device hours")
     if stop.target is not None:
-        words.append(f"{spec.metric} {stop.target:g}")
+        words.append(f"{spec.metrics[0]} {stop.target:g}")
     if stop.patience is not None:
         words.append(f"{without_gain(spec, attempts, since=since)} of {stop.patience} trials without a better value")
     return words
@@ -104,14 +105,20 @@ def device_hours(attempts: Iterable[Attempt], *, now: float) -> float:
 
 
 def without_gain(spec: StudySpec, attempts: Iterable[Attempt], *, since: float) -> int:
-    """Return how many configurations were settled after a time, one after another, since the best value was found."""
+    """Return how many configurations were settled after a time, one after another, since the best value was found.
+
+    With several objectives, since one was found that none before it dominates or equals.
+    """
     decisive = (settled_by(mine, spec.max_attempts) for mine in by_configuration(attempts).values())
     settled = sorted((one for one in decisive if one is not None), key=lambda one: (one.ended_at or 0.0, one.number))
-    best: float | None = None
+    best: list[Attempt] = []
     waited = 0
     for one in settled:
-        if one.state is State.COMPLETE and one.value is not None and is_better(one.value, best, spec.better):
-            best, waited = one.value, 0
+        gained = one.state is State.COMPLETE and len(one.values) == len(spec.metrics)
+        if gained and not any(
+            other.values == one.values or dominates(other.values, one.values, spec.directions) for other in best
+        ):
+            best, waited = [*best, one], 0
         elif (one.ended_at or 0.0) > since:
             waited += 1
     return waited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -113,13 +114,20 @@ class Outcome:
     """How an attempt ended, ready to be recorded."""
 
     reason: Reason
-    value: float | None = None  #: the objective's value; for a pruned trial the last reported one
+    value: float | None = None  #: the first objective's value; of a single one, for a pruned trial the last reported
     epochs: int = 0  #: epochs trained, over all runs
     best_epoch: int | None = None  #: the epoch, from 1, that the value of a single run was reached at
     failure: Failure | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)  #: what to record beside it, JSON values
     resumed_from: int = 0  #: epochs of ``epochs`` that an earlier attempt had trained
     checkpoint: int = 0  #: epochs after which it was last saved
+    others: tuple[float, ...] = ()  #: the values of further objectives
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values of all objectives, if all are finite; else none, since no storage holds another."""
+        values = () if self.value is None else (self.value, *self.others)
+        return values if all(math.isfinite(value) for value in values) else ()
 
     @property
     def state(self) -> State:

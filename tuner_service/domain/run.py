@@ -51,6 +51,7 @@ class RunRecord:
     value: float
     epochs: int  #: epochs trained
     best_epoch: int | None  #: the epoch, from 1, whose weights belong to the value
+    values: Sequence[float] = ()  #: of several objectives, all
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.direction import Direction, known_direction
 from tuner_service.domain.engine import Backend, Engine
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.limits import Limits
+from tuner_service.domain.measured import MEASURED
 from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
 from tuner_service.domain.objective_value import BestEpoch, LastEpoch, MeanOfLast, ObjectiveValue
 from tuner_service.domain.pruner import (
@@ -27,7 +28,7 @@ from tuner_service.domain.pruner import (
     Threshold,
     Wilcoxon,
 )
-from tuner_service.domain.sampler import SAMPLERS, Sampler, Tpe, is_exhaustive
+from tuner_service.domain.sampler import SAMPLERS, CmaEs, Sampler, Tpe, is_exhaustive
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.stopping import Stopping
 from tuner_service.errors import SpecError, did_you_mean
@@ -51,14 +52,41 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
 }
 
 
+def _metric(given: object) -> str | tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(one, str) and one for one in names):
+        raise ValueError(f"metric: must be a metric's name, or a list of several, got {_short(given)}")
+    if max(map(len, names)) > 200:
+        raise ValueError(f"metric: a name has at most 200 characters, got {_short(given)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"metric: each name stands once, got {_short(given)}")
+    return str(names[0]) if len(names) == 1 else tuple(names)
+
+
+def _direction(given: object) -> Direction | tuple[Direction | None, ...] | None:
+    known: Mapping[object, Direction | None] = {None: None, "minimize": "minimize", "maximize": "maximize"}
+    if isinstance(given, list | tuple):
+        if wrong := [one for one in given if one not in known]:
+            raise ValueError(f"direction: must be 'minimize' or 'maximize', got {_short(wrong[0])}")
+        directions = tuple(known[one] for one in given)
+        return directions[0] if len(directions) == 1 else directions
+    if not isinstance(given, str | None) or given not in known:
+        raise ValueError(f"direction: must be 'minimize' or 'maximize', got {_short(given)}")
+    return known[given]
+
+
 class StudySpec(BaseModel):
     """What to tune, for how long, and how to search."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: StudyName  #: letters, digits, dot, underscore and hyphen; at most 100 characters
-    metric: str = Field(min_length=1, max_length=200)  #: name of the metric that Keras reports, such as val_accuracy
-    direction: Direction | None = None  #: which way is better; known for the metrics that Keras names
+    #: name of the metric that Keras reports, such as val_accuracy, or of what is measured: parameters, model_bytes,
+    #: latency_s; several names for several objectives
+    metric: Annotated[str | tuple[str, ...], BeforeValidator(_metric)]
+    #: which way is better; known for the metrics that Keras names, and of several in their order
+    direction: Annotated[Direction | tuple[Direction | None, ...] | None, BeforeValidator(_direction)] = None
+    prune_on: str | None = None  #: the metric that the pruner judges; by default the first one that Keras reports
     trials: PositiveInt | None = None  #: the budget: how many configurations are settled in the end; all, of a grid
     max_epochs: PositiveInt  #: epochs of a run that is not stopped early; a trial is one run, or executions x folds
     value: ObjectiveValue = BestEpoch()  #: which epochs make a run's value: "best", "last", or MeanOfLast(epochs=...)
@@ -93,11 +121,7 @@ class StudySpec(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.direction is None and known_direction(self.metric) is None:
-            raise ValueError(
-                f"direction: it is not known whether a larger {self.metric!r} is better; say "
-                'direction="maximize" or direction="minimize" (--set direction=maximize)'
-            )
+        self._check_directions()
         judging = self.pruner.wrapped if isinstance(self.pruner, Patient) else self.pruner
         min_epochs = getattr(judging, "min_epochs", None)
         if min_epochs is not None and self.max_epochs < min_epochs:
@@ -128,10 +152,88 @@ class StudySpec(BaseModel):
             raise ValueError("warm_start: a grid tries every cell anyway; leave it out, or use another sampler")
         return self
 
+    def _check_directions(self) -> None:
+        if isinstance(self.direction, str) and len(self.metrics) > 1:
+            raise ValueError(
+                f"direction: {len(self.metrics)} metrics need as many directions, null where the name tells, such as "
+                f"[{self.direction}, null]"
+            )
+        if isinstance(self.direction, tuple) and len(self.direction) != len(self.metrics):
+            raise ValueError(f"direction: got {len(self.direction)} for {len(self.metrics)} metrics; give one for each")
+        for metric, said in zip(self.metrics, self._said_directions, strict=True):
+            if (said or known_direction(metric)) is None:
+                example = '"maximize" or direction="minimize" (--set direction=maximize)'
+                if len(self.metrics) > 1:
+                    example = f"{['maximize' if one == metric else None for one in self.metrics]}"
+                raise ValueError(
+                    f"direction: it is not known whether a larger {metric!r} is better; say direction={example}"
+                )
+            if metric in MEASURED and said == "maximize":
+                raise ValueError(
+                    f"direction: {metric} is measured, and always minimized; name your own metric otherwise"
+                )
+        if self.prune_on in MEASURED:
+            raise ValueError(f"prune_on: {self.prune_on} is measured after the training; name a metric of each epoch")
+        if self.prune_on is not None and self.prune_on not in self.metrics and known_direction(self.prune_on) is None:
+            raise ValueError(
+                f"prune_on: it is not known whether a larger {self.prune_on!r} is better; name another one"
+            )
+        if self.prune_on is None and not self._reported and not isinstance(self.pruner, NoPruning):
+            raise ValueError(
+                f"pruner: {', '.join(self.metrics)} is measured after the training, so that it cannot judge an epoch; "
+                'name a metric of each epoch, such as prune_on="val_loss", or leave the pruner out'
+            )
+        if isinstance(self.sampler, CmaEs) and len(self.metrics) > 1:
+            raise ValueError(
+                "sampler: cma-es searches for one objective; with several use tpe, gp, nsga2, nsga3 or random"
+            )
+        if isinstance(self.pruner, Wilcoxon) and len(self.metrics) > 1:
+            raise ValueError(
+                "pruner: wilcoxon compares runs by one metric; with several choose one that judges by epochs"
+            )
+        if self.stop.target is not None and len(self.metrics) > 1:
+            raise ValueError("stop.target: is for one metric; with several, patience ends a study whose front stays")
+
+    @property
+    def _said_directions(self) -> tuple[Direction | None, ...]:
+        return self.direction if isinstance(self.direction, tuple) else (self.direction,) * len(self.metrics)
+
+    @property
+    def _reported(self) -> tuple[str, ...]:
+        return tuple(metric for metric in self.metrics if metric not in MEASURED)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all objectives, in the order of their values."""
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way each objective is better, said or known."""
+        return tuple(self.direction_of(metric) for metric in self.metrics)
+
     @property
     def better(self) -> Direction:
-        """Which way is better, said or known."""
-        direction = self.direction or known_direction(self.metric)
+        """Which way the first objective is better."""
+        return self.directions[0]
+
+    @property
+    def watched(self) -> str:
+        """The metric that decides which epoch counts: the first objective that Keras reports.
+
+        Where all are measured it is the one that the pruner judges, or the loss.
+        """
+        return next(iter(self._reported), self.prune_on or "loss")
+
+    @property
+    def judged(self) -> str:
+        """The metric that the pruner judges."""
+        return self.prune_on or self.watched
+
+    def direction_of(self, metric: str) -> Direction:
+        """Return which way a metric of this specification is better."""
+        said = dict(zip(self.metrics, self._said_directions, strict=True)).get(metric)
+        direction = said or known_direction(metric)
         assert direction is not None  # checked on construction  # noqa: S101
         return direction
 
@@ -244,12 +346,16 @@ _FREE = {"trials", "stop", "limits", "max_repeated_errors"}
 def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
     """Return a line for each field whose change would change what a trial of the study means."""
     # A direction that is said and one that is known are the same.
-    old, new = (one.model_dump() | {"direction": one.better} for one in (recorded, received))
+    old, new = (one.model_dump() | {"direction": _one_or_all(one.directions)} for one in (recorded, received))
     return [
         f"{field}: recorded {_plain(old[field])}, received {_plain(new[field])}"
         for field in old
         if field not in _FREE and old[field] != new[field]
     ]
+
+
+def _one_or_all(given: tuple[Any, ...]) -> Any:  # noqa: ANN401 - whatever the tuple holds
+    return given[0] if len(given) == 1 else given
 
 
 def revised(recorded: StudySpec, received: StudySpec) -> StudySpec:

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from tuner_service.domain.attempt import Attempt, best_attempt
-from tuner_service.domain.direction import is_better
+from tuner_service.domain.front import dominates
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.pruner import RUNS_BRACKET, Wilcoxon, judged_before
 from tuner_service.domain.sampler import CustomSampler
@@ -68,9 +68,13 @@ class RunningAttempt:
         return bool(self._through_optuna(lambda: self._drawing.confirm(repeats=repeats)))
 
     def report(self, step: int, epoch: int, value: float) -> None:
-        """Record a value for Optuna's pages and samplers, under the step that the study's code counts."""
+        """Record a value for Optuna's pages and samplers, under the step that the study's code counts.
+
+        With several objectives Optuna refuses reports, and its samplers fail where there are some: then it hears none.
+        """
         self.progress(epoch, value)
-        self._through_optuna(lambda: self._report_once(step, value))
+        if len(self._study.spec.metrics) == 1:
+            self._through_optuna(lambda: self._report_once(step, value))
 
     def _report_once(self, step: int, value: float) -> None:
         if step not in self._reported:
@@ -108,11 +112,12 @@ class RunningAttempt:
         self._judged.update(passed)
         if not math.isfinite(value):
             return True
+        better = spec.direction_of(spec.judged)
         if not spec.pruner.compares:
-            return spec.pruner.should_prune(value, (), curve, spec.better)
+            return spec.pruner.should_prune(value, (), curve, better)
         recorded = self._record_rung(self.bracket, passed[-1], value)
         others = judged_before(recorded, self.claim.configuration)
-        return spec.pruner.should_prune(recorded[self.claim.configuration], others, curve, spec.better)
+        return spec.pruner.should_prune(recorded[self.claim.configuration], others, curve, better)
 
     def should_stop_after(self, values: Sequence[float]) -> bool:
         """Return whether to train no further run, the finished ones having had these values, in their order."""
@@ -126,7 +131,7 @@ class RunningAttempt:
         if best is None or best.value is None or best.configuration == mine:
             return False
         pairs = [(one[mine], one[best.configuration]) for one in recorded if best.configuration in one]
-        return spec.pruner.should_stop(pairs, best.value, spec.better)
+        return spec.pruner.should_stop(pairs, best.value, spec.direction_of(spec.watched))
 
     def _record_rung(self, bracket: int, epoch: int, value: float) -> Mapping[int, float]:
         """Record a value of the configuration unless it has one there, and return those of all, by configuration."""
@@ -152,18 +157,24 @@ class RunningAttempt:
         if not self._drawing.set_note(note, value):
             self._through_optuna(lambda: self._optuna_storage.set_trial_system_attr(self.claim.trial_id, note, value))
 
-    def keep_model(self, value: float) -> bool:
-        """Return whether a model of this value is worth keeping: nothing in the study is better so far."""
+    def keep_model(self, values: Sequence[float]) -> bool:
+        """Return whether a model of these values is worth keeping: nothing in the study dominates it so far."""
         attempts = self._patiently(lambda: self._storage.attempts(self._study.study_id))
+        directions = self._study.spec.directions
         rivals = [one for one in attempts if one.state is State.COMPLETE and one.feasible >= self._feasible]
         if any(one.feasible and not self._feasible for one in rivals):
             return False
-        return not any(is_better(one.value, value, self._study.spec.better) for one in rivals if one.value is not None)
+        return not any(
+            dominates(one.values, values, directions) for one in rivals if len(one.values) == len(directions)
+        )
 
     def settle(self, outcome: Outcome) -> Outcome:
         """Record how it ended, and return what was recorded: running out of memory twice is more than once."""
         if outcome.reason is Reason.OOM and self.ran_out_of_memory_before():
             outcome = dataclasses.replace(outcome, reason=Reason.INFEASIBLE)
+        if outcome.state is not State.COMPLETE and len(self._study.spec.metrics) > 1:
+            # The last value of one objective is no value of the trial where it has several.
+            outcome = dataclasses.replace(outcome, value=None, others=())
         if outcome.reason is not Reason.EXHAUSTED:
             # Parameters with which the study's code fails are shown even where they are another's, too.
             self._through_optuna(lambda: self._drawing.keep(repeats=outcome.reason is Reason.ERROR))
@@ -177,9 +188,8 @@ class RunningAttempt:
         return self.claim.attempt > 0 and any(one.reason is Reason.OOM for one in self.predecessors())
 
     def _after_trial(self, outcome: Outcome) -> None:
-        values = None if outcome.value is None else [outcome.value]
         try:
-            self._drawing.after_trial(optuna.trial.TrialState[outcome.state], values)
+            self._drawing.after_trial(optuna.trial.TrialState[outcome.state], list(outcome.values) or None)
         except (StorageError, StorageInternalError):
             raise
         except Exception:

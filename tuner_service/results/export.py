@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from tuner_service.domain.attempt import best_attempt
+from tuner_service.domain.front import front
 from tuner_service.domain.outcome import State
 from tuner_service.domain.run import RUNS
 from tuner_service.domain.study import StudyRecord
@@ -41,18 +41,20 @@ def export(storage: LedgerStorage, name: str, form: Format) -> str:
         case "yaml":
             return yaml.safe_dump(document(study, trials), sort_keys=False, allow_unicode=True)
         case "csv":
-            return _csv(_wide(trials))
+            return _csv(_wide(study, trials))
         case "csv-long":
             return _csv(_long(study, trials))
 
 
 def document(study: StudyRecord, trials: list[Trial]) -> dict[str, Any]:
     """Return a study and its trials as plain data; numbers that are not finite are text."""
-    best = best_attempt([one.attempt for one in trials], study.spec.better)
+    numbers = [one.number for one in front([one.attempt for one in trials], study.spec.directions)]
+    best = numbers[0] if numbers and len(study.spec.metrics) == 1 else None
     return {
         "version": VERSION,
         "study": study_fields(study),
-        "best": next((trial_fields(one) for one in trials if best and one.attempt.number == best.number), None),
+        "best": next((trial_fields(one) for one in trials if one.attempt.number == best), None),
+        "front": numbers,
         "trials": [{**trial_fields(one), "curves": _plain(curves(study, one.attempt.number))} for one in trials],
     }
 
@@ -62,7 +64,7 @@ def study_fields(study: StudyRecord) -> dict[str, Any]:
     return {
         "name": study.name,
         "specification": study.spec.model_dump(mode="json"),
-        "direction": study.spec.better,
+        "directions": list(study.spec.directions),
         "trials": study.budget,
         "control": str(study.control),
         "ending": None if study.ending is None else str(study.ending),
@@ -88,6 +90,7 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "state": str(attempt.state),
         "reason": None if attempt.reason is None else str(attempt.reason),
         "value": _plain(attempt.value),
+        "values": list(attempt.values),
         "epochs": attempt.epoch,
         "best_epoch": trial.best_epoch,
         "runs": [dataclasses.asdict(run) for run in trial.runs],
@@ -116,15 +119,20 @@ _WIDE = ("trial", "configuration", "attempt", "state", "reason", "value", "epoch
 _WIDE_END = ("started_at", "ended_at", "seconds", "worker", "code")
 
 
-def _wide(trials: list[Trial]) -> Iterator[list[object]]:
+def _wide(study: StudyRecord, trials: list[Trial]) -> Iterator[list[object]]:
     params = list(dict.fromkeys(name for one in trials for name in one.params))
     known = (*_WIDE, *_WIDE_END, RUNS)
     attributes = list(dict.fromkeys(name for one in trials for name in one.attributes if name not in known))
-    yield [*_WIDE, *(f"param.{name}" for name in params), *(f"attr.{name}" for name in attributes), *_WIDE_END, "error"]
+    # Of several objectives each has a column, beside the first one's.
+    metrics = study.spec.metrics if len(study.spec.metrics) > 1 else ()
+    values = [f"value.{metric}" for metric in metrics]
+    params_and_attributes = [*(f"param.{name}" for name in params), *(f"attr.{name}" for name in attributes)]
+    yield [*_WIDE, *values, *params_and_attributes, *_WIDE_END, "error"]
     for one in trials:
         fields = trial_fields(one)
         yield [
             *(fields[name] for name in _WIDE),
+            *(one.attempt.values or [None] * len(metrics) if metrics else ()),
             *(one.params.get(name) for name in params),
             *(one.attributes.get(name) for name in attributes),
             *(fields[name] for name in _WIDE_END),
@@ -142,7 +150,7 @@ def _long(study: StudyRecord, trials: list[Trial]) -> Iterator[list[object]]:
                 yield from ([*key, run, epoch, metric, value] for epoch, value in enumerate(values, start=1))
         if not kept:
             # Of a running trial, and of an objective(trial), there is what was reported.
-            yield from ([*key, 0, step, study.spec.metric, value] for step, value in one.reported.items())
+            yield from ([*key, 0, step, study.spec.watched, value] for step, value in one.reported.items())
 
 
 def _csv(rows: Iterator[list[object]]) -> str:

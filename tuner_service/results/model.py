@@ -39,7 +39,9 @@ class ExportedModel:
     test: Mapping[str, float] | None  #: on the part that tuning never saw, where there is one
 
 
-def export_model(storage: LedgerStorage, name: str, folder: Path, *, studies: Path) -> ExportedModel:
+def export_model(
+    storage: LedgerStorage, name: str, folder: Path, *, studies: Path, number: int | None = None
+) -> ExportedModel:
     """Write ``best.keras`` and ``best.json`` into a folder, after measuring the model again in a fresh process.
 
     Args:
@@ -47,11 +49,13 @@ def export_model(storage: LedgerStorage, name: str, folder: Path, *, studies: Pa
         name: The study's name.
         folder: Made where it is missing; earlier files of these names are replaced once the new ones are whole.
         studies: Folder with the study file, whose data the model is measured on.
+        number: The trial whose model it is; of one objective, the best without it.
 
     Raises:
+        NotInStudyError: If there is no such trial, or it has to be chosen from a front.
         ModelError: If no model was kept, it cannot be loaded, or it does not do what was recorded.
     """
-    found = best(storage, name)
+    found = best(storage, name, number)
     study, trial = found.study, found.trial
     artifacts = Artifacts(study.artifacts, study.name)
     kept = trial_folder(trial.attempt.number)
@@ -61,7 +65,7 @@ def export_model(storage: LedgerStorage, name: str, folder: Path, *, studies: Pa
             if study.kind == "objective"
             else f"nothing is at {study.artifacts}/{study.name}/{kept}"
         )
-        raise ModelError(f"no model of trial {trial.attempt.number}, the best of {name!r}, was kept: {why}")
+        raise ModelError(f"no model of trial {trial.attempt.number} of {name!r} was kept: {why}")
     path, _ = find_study_file(study, studies)
     with tempfile.TemporaryDirectory(prefix="tuner-export-") as scratch:
         model = Path(scratch) / MODEL_FILE
@@ -79,7 +83,7 @@ def export_model(storage: LedgerStorage, name: str, folder: Path, *, studies: Pa
 
 def _compare(found: Best, recorded: Mapping[str, Any], measured: Mapping[str, float]) -> None:
     expected, part = dict(recorded["metrics"]), recorded["part"]
-    metric = found.study.spec.metric
+    metric = found.study.spec.watched
     if part == "validation" and metric.startswith("val_") and metric.removeprefix("val_") in measured:
         # What the metric was in the epoch whose weights these are: of one run with its best epoch, the trial's value.
         expected[metric.removeprefix("val_")] = recorded["value"]
@@ -101,8 +105,7 @@ def _write(exported: ExportedModel, model: Path, folder: Path) -> None:
         "study": exported.best.study.name,
         "trial": trial.attempt.number,
         "configuration": trial.attempt.configuration,
-        "metric": exported.best.study.spec.metric,
-        "value": trial.attempt.value,
+        "values": dict(zip(exported.best.study.spec.metrics, trial.attempt.values, strict=True)),
         "best_epoch": trial.best_epoch,
         "runs": [dataclasses.asdict(run) for run in trial.runs],
         "params": dict(trial.params),

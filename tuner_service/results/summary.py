@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import Attempt, best_attempt, by_configuration, settled_by
+from tuner_service.domain.attempt import Attempt, by_configuration, settled_by
 from tuner_service.domain.ending import epochs_trained, standing
+from tuner_service.domain.front import front
 from tuner_service.domain.outcome import RULES, Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import WorkerInfo
@@ -41,12 +42,17 @@ class Summary:
     retries: int  #: attempts beyond each configuration's first
     epochs_trained: int
     epochs_saved: int  #: by stopping trials early
-    best: Attempt | None
+    front: Sequence[Attempt]  #: the best complete trial; of several objectives, those that no other dominates
     running: Sequence[Attempt]
     workers: Sequence[WorkerInfo]  #: those that are alive
     failures: Sequence[FailureGroup]
     seconds_left: float | None  #: at the pace so far; None while nothing is known
     stops: Sequence[str] = ()  #: how far it is by each of its stopping rules, in words
+
+    @property
+    def best(self) -> Attempt | None:
+        """The best complete trial, by the first objective."""
+        return next(iter(self.front), None)
 
     @property
     def state(self) -> str:
@@ -83,7 +89,7 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
         retries=sum(max(sum(one.reason is not Reason.WITHDRAWN for one in mine) - 1, 0) for mine in grouped.values()),
         epochs_trained=epochs_trained(attempts),
         epochs_saved=sum(max(study.spec.attempt_epochs - one.epoch, 0) for one in pruned),
-        best=best_attempt(attempts, study.spec.better),
+        front=front(attempts, study.spec.directions),
         running=[one for one in attempts if one.state is State.RUNNING],
         workers=alive,
         failures=_failures(attempts),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import best_attempt
+from tuner_service.domain.front import front as pareto_front
+from tuner_service.domain.outcome import State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import ArtifactError, NotInStudyError
@@ -19,7 +20,7 @@ Curve = Mapping[str, list[float]]
 
 @dataclass(frozen=True)
 class Best:
-    """The best complete trial of a study."""
+    """A complete trial of a study: the best, one of the front, or one that was asked for."""
 
     study: StudyRecord
     trial: Trial
@@ -43,17 +44,49 @@ def trial(storage: LedgerStorage, name: str, number: int) -> Trial:
     return found[0]
 
 
-def best(storage: LedgerStorage, name: str) -> Best:
-    """Return the best trial, or raise ``NotInStudyError`` where none is complete."""
+def front(storage: LedgerStorage, name: str) -> list[Best]:
+    """Return the trials that no other dominates, the best by the first objective first; of one objective, the best.
+
+    Raises:
+        NotInStudyError: If no trial is complete.
+    """
     study = storage.study(name)
-    attempt = best_attempt(storage.attempts(study.study_id), study.spec.better)
-    if attempt is None:
+    numbers = [one.number for one in pareto_front(storage.attempts(study.study_id), study.spec.directions)]
+    if not numbers:
         raise NotInStudyError(
             f"study {name!r} has no complete trial yet; see `tuner status {name}` for where it stands"
         )
-    (found,) = storage.trials(study.study_id, numbers=[attempt.number])
-    has_model = _artifacts(study).exists(f"{trial_folder(attempt.number)}/{MODEL_FILE}")
-    return Best(study, found, has_model)
+    return _found(storage, study, numbers)
+
+
+def best(storage: LedgerStorage, name: str, number: int | None = None) -> Best:
+    """Return the best trial, or the complete one of this number.
+
+    Raises:
+        NotInStudyError: If none is complete, that one is not, or of several objectives none was asked for.
+    """
+    if number is None:
+        first, *others = front(storage, name)
+        if others:
+            numbers = ", ".join(str(one.trial.attempt.number) for one in (first, *others))
+            raise NotInStudyError(
+                f"study {name!r} has {len(first.study.spec.metrics)} objectives, and the front the trials {numbers}; "
+                f"choose one with --trial N, they are shown by `tuner best {name}`"
+            )
+        return first
+    asked = trial(storage, name, number).attempt
+    if asked.state is not State.COMPLETE:
+        state = str(asked.state).lower()
+        raise NotInStudyError(f"trial {number} of {name!r} is not complete, but {state}; name another")
+    return _found(storage, storage.study(name), [number])[0]
+
+
+def _found(storage: LedgerStorage, study: StudyRecord, numbers: list[int]) -> list[Best]:
+    by_number = {one.attempt.number: one for one in storage.trials(study.study_id, numbers=numbers)}
+    artifacts = _artifacts(study)
+    return [
+        Best(study, by_number[number], artifacts.exists(f"{trial_folder(number)}/{MODEL_FILE}")) for number in numbers
+    ]
 
 
 def curves(study: StudyRecord, number: int) -> list[Curve]:

@@ -32,8 +32,11 @@ class Assignment:
     number: int
     started_at: float  #: seconds since 1970
     seed: int  #: of the first run
-    metric: str
-    direction: Direction
+    metrics: Sequence[str]  #: of all objectives, in the order of their values
+    metric: str  #: the one that is watched at each epoch's end
+    direction: Direction  #: of the watched one
+    judged: str  #: the metric that the pruner judges
+    judged_direction: Direction
     max_epochs: int  #: of a run
     rungs: frozenset[int]  #: epochs after which the trial is judged
     reported: frozenset[int]  #: epochs whose metric is reported to Optuna
@@ -58,7 +61,8 @@ class Result:
     """How the child's training ended."""
 
     reason: Reason
-    value: float | None = None  #: the objective
+    value: float | None = None  #: of the first objective
+    others: tuple[float, ...] = ()  #: of further objectives
     epochs: int = 0  #: epochs trained, over all runs
     best_epoch: int | None = None
     failure: Failure | None = None

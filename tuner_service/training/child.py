@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import faulthandler
+import math
 import os
 import random
 import signal
@@ -20,7 +21,7 @@ from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostE
 from tuner_service.training.assignment import LOG_FILE, Assignment, Result
 from tuner_service.training.parent import die_with_parent
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
-from tuner_service.training.value import number
+from tuner_service.training.value import numbers
 
 if TYPE_CHECKING:
     from tuner_service.training.data import Data
@@ -60,7 +61,7 @@ def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
         _seed(task.seed)
         trial = RemoteTrial(pipe, task.number, task.started_at, task.attributes)
         if data is None:
-            result = _run_objective(study, trial)
+            result = _run_objective(study, trial, len(task.metrics))
         else:
             result = _train_network(study, trial, data, pipe, task, Path(scratch))
         pipe.tell("done", result)
@@ -79,13 +80,13 @@ def _train_network(
     watch = epoch_watch.EpochWatch(pipe, task, scratch)
     signal.signal(signal.SIGTERM, lambda *_: watch.interrupt())
 
-    def result(reason: Reason, value: float | None, failure: Failure | None = None) -> Result:
+    def result(reason: Reason, value: float | None = None, *others: float, failure: Failure | None = None) -> Result:
         best_epoch = watch.best_epoch if len(task.runs) == 1 else None
-        return Result(reason, value, watch.epochs_of_all, best_epoch, failure, _record(task, watch))
+        return Result(reason, value, others, watch.epochs_of_all, best_epoch, failure, _record(task, watch))
 
     try:
         try:
-            return result(Reason.FINISHED, runs.train(study, trial, data, pipe, task, watch, scratch))
+            return result(Reason.FINISHED, *runs.train(study, trial, data, pipe, task, watch, scratch))
         finally:
             runs.save_curves(watch, scratch)
     except TrialLostError:
@@ -93,37 +94,38 @@ def _train_network(
     except optuna.TrialPruned:
         return result(Reason.PRUNED, watch.value_if_stopped)
     except SpaceExhaustedError as error:
-        return result(Reason.EXHAUSTED, None, Failure("SpaceExhausted", str(error), host=socket.gethostname()))
+        return result(Reason.EXHAUSTED, failure=Failure("SpaceExhausted", str(error), host=socket.gethostname()))
     except epoch_watch.InterruptedTrainingError:
-        return result(Reason.INTERRUPTED, None)
+        return result(Reason.INTERRUPTED)
     except epoch_watch.DivergedError as error:
-        return result(Reason.DIVERGED, None, Failure("Diverged", str(error), host=socket.gethostname()))
+        return result(Reason.DIVERGED, failure=Failure("Diverged", str(error), host=socket.gethostname()))
     except (Exception, SystemExit) as error:
-        return result(_cause(error), None, _failure(error, study.path))
+        return result(_cause(error), failure=_failure(error, study.path))
 
 
-def _run_objective(study: StudyFile, trial: RemoteTrial) -> Result:
+def _run_objective(study: StudyFile, trial: RemoteTrial, objectives: int) -> Result:
     import optuna
 
     assert study.objective is not None  # noqa: S101 - the study is of this kind
 
-    def result(reason: Reason, value: float | None, failure: Failure | None = None) -> Result:
+    def result(reason: Reason, value: float | None = None, *others: float, failure: Failure | None = None) -> Result:
         epochs = max(trial.reported, default=-1) + 1
-        return Result(reason, value, epochs, None, failure)
+        return Result(reason, value, others, epochs=epochs, failure=failure)
 
     try:
-        value = number(study.objective(trial))
+        values = numbers(study.objective(trial), objectives)
     except TrialLostError:
         raise
     except optuna.TrialPruned:
         last = max(trial.reported, default=None)
         return result(Reason.PRUNED, None if last is None else trial.reported[last])
     except (Exception, SystemExit) as error:
-        return result(_cause(error), None, _failure(error, study.path))
-    if value - value != 0:  # NaN or infinite
-        failure = Failure("Diverged", f"the objective returned {value}", host=socket.gethostname())
-        return result(Reason.DIVERGED, None, failure)
-    return result(Reason.FINISHED, value)
+        return result(_cause(error), failure=_failure(error, study.path))
+    broken = [value for value in values if not math.isfinite(value)]
+    if broken:
+        failure = Failure("Diverged", f"the objective returned {broken[0]}", host=socket.gethostname())
+        return result(Reason.DIVERGED, failure=failure)
+    return result(Reason.FINISHED, *values)
 
 
 def _record(task: Assignment, watch: EpochWatch) -> dict[str, object]:

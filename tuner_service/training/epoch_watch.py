@@ -16,10 +16,10 @@ import numpy as np
 import optuna
 
 from tuner_service.domain.run import Run, RunRecord
-from tuner_service.errors import StudyFileError
 from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
 from tuner_service.training.checkpoint import Checkpoint, plain_state, restore_plain, variables_of
 from tuner_service.training.engine import TrainingPath
+from tuner_service.training.measuring import check_names, reported_one
 from tuner_service.training.remote_trial import Pipe
 
 
@@ -118,10 +118,10 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         if run.index:
             self._save_if_due()
 
-    def finish(self, value: float) -> None:
-        """Keep the present run as one that has this value."""
+    def finish(self, value: float, values: Sequence[float]) -> None:
+        """Keep the present run as one that has this value, and of several objectives these."""
         run = self.run
-        record = RunRecord(run.execution, run.fold, run.seed, value, self.epochs, self.best_epoch)
+        record = RunRecord(run.execution, run.fold, run.seed, value, self.epochs, self.best_epoch, tuple(values))
         self.finished.append(FinishedRun(record, self.curve))
 
     def keep_checkpoints(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
@@ -153,7 +153,10 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Take note of an epoch. It is counted here, from 1, since a study's own ``fit`` may call Keras' twice."""
         task, is_first = self._task, self.run.index == 0
-        value, logs = metric_of(logs or {}, task.metric), numbers(logs or {})
+        value = reported_one(logs or {}, task.metric)
+        reported_one(logs or {}, task.judged)
+        logs = numbers(logs or {})
+        check_names(task.metrics, logs)
         self.epochs += 1
         self.last = value
         for name, one in logs.items():
@@ -161,14 +164,14 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         self._pipe.tell("progress", self.epochs_of_all, value, self.run.index)
         if is_first and self.epochs in task.reported:
             self._pipe.tell("report", self.epochs, self.epochs, value)
-        if not math.isfinite(value) or not math.isfinite(logs.get("loss", 0.0)):
-            broken = task.metric if not math.isfinite(value) else "loss"
-            raise DivergedError(f"{broken} became {logs[broken]} in epoch {self.epochs}")
+        broken = [name for name in (task.metric, task.judged, "loss") if not math.isfinite(logs.get(name, 0.0))]
+        if broken:
+            raise DivergedError(f"{broken[0]} became {logs[broken[0]]} in epoch {self.epochs}")
         if task.value.keeps_last(self.curve[task.metric], task.direction):
             self.best_epoch = self.epochs
             self._best_weights = self.model.get_weights()
         judged = is_first and self.epochs in task.rungs
-        if judged and self._pipe.ask("should_prune", self.epochs, self.value, tuple(self.curve[task.metric])):
+        if judged and self._should_prune():
             raise optuna.TrialPruned(f"stopped after epoch {self.epochs}")
         if self._saves and (self.model.stop_training or self.epochs >= self.params["epochs"]):
             # This was the last epoch: what is left takes less time than to train it again, and to go on would be wrong.
@@ -180,6 +183,11 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
             if self.finished:
                 self._save(Checkpoint())
             raise InterruptedTrainingError
+
+    def _should_prune(self) -> bool:
+        task, curve = self._task, tuple(self.curve[self._task.judged])
+        value = task.value.of(curve, task.judged_direction)
+        return bool(self._pipe.ask("should_prune", self.epochs, value, curve))
 
     def _save_if_due(self) -> None:
         if self._interrupted or time.monotonic() - self._saved_at >= self._task.checkpoint_s:
@@ -220,19 +228,3 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics that are one number; F1Score, for instance, gives one for each class unless it is told to."""
     return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
-
-
-def metric_of(logs: Mapping[str, Any], metric: str) -> float:
-    """Return a metric of an epoch, or raise ``StudyFileError``: it is not there, or is more than one number."""
-    if metric not in logs:
-        raise StudyFileError(
-            f"Keras reported no metric {metric!r}, only {', '.join(sorted(logs)) or 'none at all'}. "
-            "Add it to model.compile(metrics=[...]), or change `metric` in the specification"
-        )
-    if np.ndim(logs[metric]):
-        raise StudyFileError(
-            f"the metric {metric!r} is an array of {np.size(logs[metric])} numbers, one for each class maybe, and a "
-            "trial is judged by one. Have the metric average them, such as with "
-            "keras.metrics.F1Score(average='macro'), or change `metric` in the specification"
-        )
-    return float(logs[metric])

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 
+from tuner_service.domain.measured import MEASURED
 from tuner_service.domain.objective_value import BestEpoch
 from tuner_service.domain.override import override
 from tuner_service.domain.sampler import Grid, is_exhaustive
@@ -87,6 +88,8 @@ def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, ob
             "executions, folds and value are for build_model(trial): an objective(trial) trains by itself, and what it "
             "returns is the value; leave them out"
         )
+    if study.kind == "objective" and spec.prune_on is not None:
+        raise SpecError("prune_on: an objective(trial) reports the value to prune on itself; leave prune_on out")
     # What it needs is missing here, or its arguments are wrong: told before anything is built.
     make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=0)
     return spec
@@ -200,15 +203,17 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
 
 def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401
     """Train on one batch, to see whether data, network and metric fit together."""
-    from tuner_service.training import network
-    from tuner_service.training.epoch_watch import metric_of
+    from tuner_service.training import measuring, network
 
     history = model.fit(
         **network.arguments(data.train),
         validation_data=data.validation,
         **{**options, "epochs": 1, "verbose": 0, "callbacks": [], "steps_per_epoch": 1, "validation_steps": 1},
     )
-    metric_of({name: values[-1] for name, values in history.history.items()}, spec.metric)
+    reported = {name: values[-1] for name, values in history.history.items()}
+    measuring.check_names(spec.metrics, reported)
+    for metric in {spec.watched, spec.judged, *spec.metrics} - MEASURED.keys():
+        measuring.reported_one(reported, metric)
 
 
 def _guarded(what: str, path: Path, call: Any) -> Any:  # noqa: ANN401 - any call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import keras
 import optuna
 
 from tuner_service.domain.engine import Engine
+from tuner_service.domain.objective_value import BestEpoch
 from tuner_service.domain.run import Run
 from tuner_service.errors import StudyFileError
 from tuner_service.training import compiled
@@ -21,7 +22,8 @@ from tuner_service.training.batches import BATCH_SIZE, ShuffledBatches, is_array
 from tuner_service.training.checkpoint import Checkpoint, restore
 from tuner_service.training.data import Data, Part
 from tuner_service.training.engine import TrainingPath, fit_because, path_for
-from tuner_service.training.epoch_watch import DivergedError, EpochWatch, metric_of, numbers
+from tuner_service.training.epoch_watch import DivergedError, EpochWatch, numbers
+from tuner_service.training.measuring import reported_one
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 from tuner_service.training.value import number
@@ -102,7 +104,8 @@ def arguments(part: Part) -> dict[str, Any]:
 class Trained:
     """What one training came to."""
 
-    value: float
+    value: float  #: of the watched metric
+    reported: Mapping[str, float]  #: all metrics, as they count
     kept: float  #: the metric of the weights that the model has now
     batch_size: int | None  #: to evaluate it with
 
@@ -128,18 +131,20 @@ def train(
         if task.rungs and not watch.epochs and watch.run.index == 0:
             trial.set_user_attr("not_pruned", f"fit reported no epoch, so it could not be stopped early: {_REPORTING}")
         value, batch_size = _score(returned, watch, task), None
+        reported = _reported(returned, watch, task, value)
     else:
         watch.keep_checkpoints(given["callbacks"])
         given["callbacks"].append(watch)
         if watch.epochs < given["epochs"]:
             _fit(model, data, given, watch.run.seed, watch.epochs, task.engine, watch.take_path)
         value, batch_size = _score(None, watch, task), given.get("validation_batch_size", given.get("batch_size"))
+        reported = _reported(None, watch, task, value)
     if not math.isfinite(value):
         raise DivergedError(f"{task.metric} is {value}")
     if value != watch.value or watch.value_of_weights is None:
-        return Trained(value, value, batch_size)
+        return Trained(value, reported, value, batch_size)
     watch.restore_best()
-    return Trained(value, watch.value_of_weights, batch_size)
+    return Trained(value, reported, watch.value_of_weights, batch_size)
 
 
 def fits(model: keras.Model, checkpoint: Checkpoint, data: Data) -> bool:
@@ -221,11 +226,26 @@ def _score(returned: object, watch: EpochWatch, task: Assignment) -> float:
 def _score_of(returned: object, task: Assignment) -> float:
     match returned:
         case keras.callbacks.History(history=history):
-            metric_of({name: values[-1] for name, values in history.items() if values}, task.metric)
+            reported_one({name: values[-1] for name, values in history.items() if values}, task.metric)
             finite = [float(value) for value in history[task.metric] if math.isfinite(value)]
             if not finite:
                 raise DivergedError(f"{task.metric} was never a finite number")
             return task.value.of(finite, task.direction)
         case dict():
-            return metric_of({str(name): number(value) for name, value in returned.items()}, task.metric)
+            return reported_one({str(name): number(value) for name, value in returned.items()}, task.metric)
     return number(returned)
+
+
+def _reported(returned: object, watch: EpochWatch, task: Assignment, value: float) -> dict[str, float]:
+    """Return the metrics of the epoch that counts beside the watched one's value, or those that ``fit`` returned."""
+    if isinstance(returned, dict):
+        return {str(name): number(one) for name, one in returned.items()}
+    if watch.best_epoch is None or isinstance(returned, list):
+        return {task.metric: value}
+    at_end = not isinstance(task.value, BestEpoch)
+    others = {
+        name: task.value.of(series, task.direction) if at_end else series[watch.best_epoch - 1]
+        for name, series in watch.curve.items()
+        if len(series) == watch.epochs
+    }
+    return {**others, task.metric: value}

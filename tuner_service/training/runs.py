@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from tuner_service.training import network
 from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment
 from tuner_service.training.checkpoint import Checkpoint
 from tuner_service.training.data import Data
-from tuner_service.training.epoch_watch import EpochWatch
+from tuner_service.training.epoch_watch import DivergedError, EpochWatch
 from tuner_service.training.folds import fold_data
+from tuner_service.training.measuring import objectives
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -32,8 +34,8 @@ def train(
     task: Assignment,
     watch: EpochWatch,
     scratch: Path,
-) -> float:
-    """Train every run, keep the model of the best one, and return the objective's value; the watch knows the rest.
+) -> tuple[float, ...]:
+    """Train every run, keep the model of the best one, and return the objectives' values; the watch knows the rest.
 
     Raises:
         optuna.TrialPruned: If the pruner stopped it.
@@ -53,20 +55,22 @@ def train(
             prepared = network.prepare(study, trial, pipe, task, run.seed)
         model, given = prepared
         trained = network.train(study, trial, model, given, part, task, watch)
-        watch.finish(trained.value)
+        values = _values(trained, model, part, task, scratch)
+        watch.finish(trained.value, () if task.metrics == (task.metric,) else values)
         parameters = _check_parameters(trial, parameters, run)
         # Of several runs nobody knows yet what their mean will be; the model is there if it is asked for.
-        if pipe.ask("keep_model", trained.value) if only else _is_best(watch, task):
+        if pipe.ask("keep_model", values) if only else _is_best(watch, task):
             network.save(model, part, trained, run, scratch)
         del model, given
         prepared = None
         if task.judges_runs and pipe.ask("should_stop_after", [one.record.value for one in watch.finished]):
             raise optuna.TrialPruned(f"stopped after run {run.index + 1}")
-    value = statistics.fmean(one.record.value for one in watch.finished)
-    if not only and not pipe.ask("keep_model", value):
+    records = [one.record for one in watch.finished]
+    values = tuple(map(statistics.fmean, zip(*(one.values or [one.value] for one in records), strict=True)))
+    if not only and not pipe.ask("keep_model", values):
         for name in (MODEL_FILE, EVALUATION_FILE):
             (scratch / name).unlink()
-    return value
+    return values
 
 
 def save_curves(watch: EpochWatch, folder: Path) -> None:
@@ -99,6 +103,16 @@ def _go_on(
             watch.resume(run, checkpoint)
             return prepared
     return None
+
+
+def _values(
+    trained: network.Trained, model: keras.Model, data: Data, task: Assignment, scratch: Path
+) -> tuple[float, ...]:
+    values = objectives(task.metrics, trained.reported, model, data, scratch)
+    for metric, value in zip(task.metrics, values, strict=True):
+        if not math.isfinite(value):
+            raise DivergedError(f"{metric} is {value}")
+    return values
 
 
 def _data_of(run: Run, data: Data, task: Assignment) -> Data:

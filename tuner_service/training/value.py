@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tuner_service.errors import StudyFileError
+
+
+def numbers(value: object, count: int) -> tuple[float, ...]:
+    """Return what an objective returned as so many numbers, or raise ``StudyFileError``."""
+    if count == 1:
+        return (number(value),)
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or np.ndim(value) != 1:
+        raise StudyFileError(f"the objective must return {count} values, one for each metric, got {repr(value)[:60]}")
+    if len(value) != count:
+        raise StudyFileError(f"the objective returned {len(value)} values, and the study has {count} metrics")
+    return tuple(number(one) for one in value)
 
 
 def number(value: object) -> float:

@@ -126,8 +126,11 @@ class Evaluation:
             number=attempt.claim.number,
             started_at=attempt.claim.claimed_at,
             seed=attempt.training_seed,
-            metric=spec.metric,
-            direction=spec.better,
+            metrics=spec.metrics,
+            metric=spec.watched,
+            direction=spec.direction_of(spec.watched),
+            judged=spec.judged,
+            judged_direction=spec.direction_of(spec.judged),
             max_epochs=spec.max_epochs,
             rungs=frozenset(attempt.rungs),
             reported=reported_epochs(spec.max_epochs, attempt.rungs),
@@ -159,6 +162,7 @@ class Evaluation:
         return Outcome(
             reason=result.reason,
             value=result.value,
+            others=result.others,
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             failure=result.failure,
@@ -197,5 +201,6 @@ class Evaluation:
 def shown(outcome: Outcome) -> str:
     """Return what a log says of an outcome, beside its reason."""
     if outcome.value is not None:
-        return f", {outcome.value:.6g} after {outcome.epochs} epochs"
+        values = " ".join(f"{value:.6g}" for value in outcome.values)
+        return f", {values} after {outcome.epochs} epochs"
     return f", {outcome.failure.fingerprint}" if outcome.failure is not None else ""

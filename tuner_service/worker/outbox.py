@@ -91,11 +91,12 @@ def default_folder() -> Path:
 
 
 def _outcome(fields: dict[str, object]) -> Outcome:
-    failure = fields.pop("failure")
+    failure, others = fields.pop("failure"), fields.pop("others")
     return Outcome(
         **{
             **fields,  # type: ignore[arg-type]  # what put() wrote
             "reason": Reason(str(fields["reason"])),
             "failure": Failure(**failure) if isinstance(failure, dict) else None,
+            "others": tuple(others) if isinstance(others, list) else (),
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -296,3 +297,96 @@ def test_a_specification_is_revised_by_what_may_change() -> None:
     assert new == make_spec(limits={"stalled_s": 30, "trial_s": 60}, max_repeated_errors=9)
     assert what_changed(recorded, new) == ["limits.trial_s None -> 60.0", "max_repeated_errors 5 -> 9"]
     assert what_changed(recorded, recorded) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "directions", "watched"),
+    [
+        pytest.param({"metric": ["val_accuracy"]}, ("maximize",), "val_accuracy", id="a list of one"),
+        pytest.param(
+            {"metric": ["parameters", "val_loss"]},
+            ("minimize", "minimize"),
+            "val_loss",
+            id="a measured one, a loss",
+        ),
+        pytest.param(
+            {"metric": ["val_reward", "val_loss"], "direction": ["maximize", None]},
+            ("maximize", "minimize"),
+            "val_reward",
+            id="a direction where the name tells none",
+        ),
+        pytest.param({"metric": ["latency_s", "model_bytes"]}, ("minimize",) * 2, "loss", id="only measured ones"),
+    ],
+)
+def test_several_objectives_have_a_direction_each(
+    fields: dict[str, Any], directions: tuple[str, ...], watched: str
+) -> None:
+    """Known or said, and the first one that Keras reports decides which epoch counts; as JSON they are the same."""
+    spec = make_spec(**fields)
+    assert (spec.directions, spec.watched) == (directions, watched)
+    assert parse_spec(json.loads(to_json(spec))) == spec
+    said = make_spec(**{**fields, "direction": list(directions)})
+    assert differences(spec, said) == [], "a direction that is said is the one that is known"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param({"metric": 3}, "metric: must be a metric's name, or a list of several, got 3", id="a number"),
+        pytest.param({"metric": []}, "metric: must be a metric's name, or a list of several, got []", id="none"),
+        pytest.param(
+            {"metric": ["loss", "loss"]}, "metric: each name stands once, got ['loss', 'loss']", id="one name twice"
+        ),
+        pytest.param(
+            {"metric": ["val_loss", "parameters"], "direction": "minimize"},
+            "direction: 2 metrics need as many directions, null where the name tells, such as [minimize, null]",
+            id="one direction for two",
+        ),
+        pytest.param(
+            {"metric": ["val_loss", "parameters"], "direction": ["minimize"] * 3},
+            "direction: got 3 for 2 metrics; give one for each",
+            id="too many directions",
+        ),
+        pytest.param(
+            {"metric": ["val_loss", "reward"]},
+            "direction: it is not known whether a larger 'reward' is better; say direction=[None, 'maximize']",
+            id="an unknown direction among several",
+        ),
+        pytest.param(
+            {"metric": ["val_loss", "parameters"], "direction": [None, "maximize"]},
+            "direction: parameters is measured, and always minimized; name your own metric otherwise",
+            id="a measured one maximized",
+        ),
+        pytest.param(
+            {"metric": "parameters", "pruner": "hyperband"},
+            "pruner: parameters is measured after the training, so that it cannot judge an epoch; name a metric of "
+            'each epoch, such as prune_on="val_loss", or leave the pruner out',
+            id="pruning on what is measured",
+        ),
+        pytest.param(
+            {"prune_on": "parameters"},
+            "prune_on: parameters is measured after the training; name a metric of each epoch",
+            id="pruning on what is measured, by name",
+        ),
+        pytest.param(
+            {"prune_on": "reward"},
+            "prune_on: it is not known whether a larger 'reward' is better; name another one",
+            id="pruning on a metric without a direction",
+        ),
+        pytest.param(
+            {"metric": ["val_loss", "parameters"], "sampler": "cma-es"},
+            "sampler: cma-es searches for one objective; with several use tpe, gp, nsga2, nsga3 or random",
+            id="a sampler for one",
+        ),
+        pytest.param(
+            {"metric": ["val_loss", "parameters"], "stop": {"target": 3}},
+            "stop.target: is for one metric; with several, patience ends a study whose front stays",
+            id="a target for several",
+        ),
+    ],
+)
+def test_objectives_that_cannot_be_are_refused(fields: dict[str, Any], message: str) -> None:
+    """With what would be right."""
+    with pytest.raises(SpecError) as error:
+        make_spec(**fields)
+    assert str(error.value) == message

@@ -75,10 +75,10 @@ def _train(
     keras.utils.set_random_seed(seed)
     watched = make_study_file(build_model=build_model, fit=study.fit, fit_options=study.fit_options)
     try:
-        value = runs.train(watched, optuna.trial.FixedTrial({}), data, pipe, task, watch, scratch)
+        values = runs.train(watched, optuna.trial.FixedTrial({}), data, pipe, task, watch, scratch)
     except InterruptedTrainingError:
-        value = None
-    return Trained(value, built[-1], watch, pipe)
+        values = ()
+    return Trained(next(iter(values), None), built[-1], watch, pipe)
 
 
 def _dense(**compile_options: Any) -> keras.Model:
@@ -289,7 +289,7 @@ class TestEnding:
     def test_a_model_that_was_beaten_is_not_kept(self, tmp_path: Path) -> None:
         """The supervisor is asked with the value, and says no."""
         trained = _train(_dense_study(), tmp_path, make_task(checkpoint_s=1e9))
-        assert trained.pipe.of("keep_model") == [[trained.value]]
+        assert trained.pipe.of("keep_model") == [[(trained.value,)]]
         assert list(tmp_path.iterdir()) == []
 
     def test_a_trial_is_pruned_at_a_rung(self, tmp_path: Path) -> None:
@@ -525,3 +525,63 @@ def test_all_that_tutorials_tune_is_a_hyperparameter(tmp_path: Path, seed: int) 
     assert trained.watch.epochs == trial.params["epochs"]
     assert trained.model.layers[0].units == trial.params["units_0"]
     assert ("momentum" in trial.params) == (trial.params["optimizer"] != "adam")
+
+
+class TestSeveralObjectives:
+    """Networks that are judged by more than one number."""
+
+    both = ("val_loss", "parameters")
+
+    def test_values_are_those_of_the_epoch_that_the_first_one_reported_chooses(self, tmp_path: Path) -> None:
+        """One network of one epoch has them all, and what is measured is measured on it."""
+        values = ("parameters", "val_loss", "loss", "model_bytes", "latency_s")
+        pipe, task = FakePipe(keep_model=lambda _: True), make_task(metrics=values)
+        watch = EpochWatch(pipe, task, tmp_path)
+        study = _dense_study({"epochs": 3, "callbacks": [_Values([0.5, 0.2, 0.3])]})
+        parameters, val_loss, loss, size, latency = runs.train(
+            study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path
+        )
+        assert (parameters, val_loss) == (19, 0.2)
+        assert loss == watch.curve["loss"][1]
+        assert size == pytest.approx((tmp_path / MODEL_FILE).stat().st_size, rel=0.01)
+        assert 0 < latency < 10
+        assert pipe.of("keep_model") == [[(parameters, val_loss, loss, size, latency)]]
+        assert [file.name for file in tmp_path.glob("*.keras")] == [MODEL_FILE], "what was measured is removed"
+
+    def test_the_pruner_hears_the_metric_that_it_judges(self, tmp_path: Path) -> None:
+        """Its best value so far, in its own direction."""
+        pipe = FakePipe(should_prune=lambda epoch, *_: epoch == 2)
+        task = make_task(metrics=self.both, judged="loss", judged_direction="maximize", rungs=frozenset({1, 2}))
+        watch = EpochWatch(pipe, task, tmp_path)
+        study = _dense_study({"callbacks": [_Values([0.5, 0.4], "loss")]})
+        with pytest.raises(optuna.TrialPruned):
+            runs.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path)
+        assert pipe.of("should_prune") == [[1, 0.5, (0.5,)], [2, 0.5, (0.5, 0.4)]]
+
+    def test_a_metric_of_the_network_with_a_measured_ones_name_is_refused(self, tmp_path: Path) -> None:
+        """The two would be taken for each other."""
+        study = _dense_study({"callbacks": [_Values([3.0], "parameters")]})
+        with pytest.raises(StudyFileError, match="reports a metric 'parameters', and the objective of that name"):
+            _train(study, tmp_path, make_task(metrics=self.both))
+
+    @pytest.mark.parametrize(
+        ("returned", "values"),
+        [
+            pytest.param({"val_loss": 0.5, "more": 1}, (0.5, 19), id="metrics"),
+            pytest.param(0.25, (0.25, 19), id="a number for the one that is not measured"),
+        ],
+    )
+    def test_a_study_s_own_fit_returns_what_is_not_measured(
+        self, tmp_path: Path, returned: Any, values: tuple[float, ...]
+    ) -> None:
+        """The rest is measured on the network that it trained."""
+        study = make_study_file(build_model=lambda _: _dense(), fit=lambda *_: returned)
+        pipe, task = FakePipe(), make_task(metrics=self.both)
+        watch = EpochWatch(pipe, task, tmp_path)
+        assert runs.train(study, optuna.trial.FixedTrial({}), _DATA, pipe, task, watch, tmp_path) == values
+
+    def test_a_number_is_not_enough_for_two_that_are_not_measured(self, tmp_path: Path) -> None:
+        """The one that is missing is named."""
+        study = make_study_file(build_model=lambda _: _dense(), fit=lambda *_: 0.5)
+        with pytest.raises(StudyFileError, match="no metric 'loss', only val_loss"):
+            _train(study, tmp_path, make_task(metrics=("val_loss", "loss")))

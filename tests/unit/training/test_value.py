@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tuner_service.errors import StudyFileError
-from tuner_service.training.value import number
+from tuner_service.training.value import number, numbers
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,25 @@ def test_what_is_no_number_is_an_error_of_the_study(value: Any) -> None:
         number(value)
     assert str(error.value).endswith(f"a {type(value).__name__}")
     assert len(str(error.value)) < 150
+
+
+@pytest.mark.parametrize("value", [(0.5, 2), [0.5, 2], np.array([0.5, 2])], ids=["a tuple", "a list", "an array"])
+def test_several_values_are_as_many_numbers(value: Any) -> None:
+    """In whatever they come."""
+    assert numbers(value, 2) == (0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "message"),
+    [
+        pytest.param(0.5, 2, "must return 2 values, one for each metric, got 0.5", id="one for two"),
+        pytest.param("ab", 2, "must return 2 values, one for each metric, got 'ab'", id="a text"),
+        pytest.param((1, 2, 3), 2, "returned 3 values, and the study has 2 metrics", id="three for two"),
+        pytest.param((1, 2), 1, "must be a number, got", id="two for one"),
+        pytest.param((1, None), 2, "must be a number, got None", id="nothing among them"),
+    ],
+)
+def test_another_number_of_values_is_refused(value: Any, count: int, message: str) -> None:
+    """With both numbers."""
+    with pytest.raises(StudyFileError, match=message):
+        numbers(value, count)

@@ -17,7 +17,9 @@ from tuner_service.worker.outbox import Outbox, default_folder
 from tuner_service.worker.scratch import Scratch
 
 _GONE = Path("/nonexistent/scratch")
-_FINISHED = Outcome(Reason.FINISHED, 0.1 + 0.2, 9, 4, attributes={"worker": "w1", "note": [1, "é"]}, resumed_from=3)
+_FINISHED = Outcome(
+    Reason.FINISHED, 0.1 + 0.2, 9, 4, attributes={"worker": "w1", "note": [1, "é"]}, resumed_from=3, others=(7.0,)
+)
 _FAILED = Outcome(Reason.ERROR, failure=Failure("ValueError", "no\nway", "Traceback", "host"))
 
 

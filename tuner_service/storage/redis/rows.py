@@ -110,6 +110,7 @@ def to_attempt(trial: FrozenTrial, progress: Mapping[str, Any], lease_until: flo
         checkpoint=outcome.get("checkpoint") or progress.get("checkpoint", 0),
         last_value=progress.get("value"),
         value=trial.values[0] if trial.values else None,
+        others=tuple(trial.values[1:]) if trial.values else (),
         feasible=all(value <= 0 for value in trial.constraints.values()),
     )
 

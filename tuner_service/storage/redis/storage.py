@@ -217,15 +217,13 @@ class RedisLedgerStorage(RedisStudies):
         if trial.state is not (TrialState.WAITING if waiting else TrialState.RUNNING):
             return False
         storage, trial_id = self.optuna_storage(), trial._trial_id
-        value = rows.finite(outcome.value)
         try:
             for key, attribute in {"reason": str(outcome.reason), **outcome.attributes}.items():
                 storage.set_trial_user_attr(trial_id, key, attribute)
             for name, amount in outcome.constraints.items():
                 storage.set_trial_system_attr(trial_id, f"{CONSTRAINT}{name}", amount)
             storage.set_trial_system_attr(trial_id, rows.OUTCOME, rows.outcome_attribute(outcome, self.now()))
-            values = None if value is None else [value]
-            storage.set_trial_state_values(trial_id, TrialState[outcome.state], values)
+            storage.set_trial_state_values(trial_id, TrialState[outcome.state], list(outcome.values) or None)
         except (UpdateFinishedTrialError, KeyError):
             return False
         with unavailable(self._url):

@@ -81,15 +81,15 @@ class RedisStudies:
 
     def create_study(self, new: NewStudy) -> StudyRecord:
         name, storage = new.spec.name, self.optuna_storage()
-        direction = StudyDirection[new.spec.better.upper()]
+        directions = [StudyDirection[direction.upper()] for direction in new.spec.directions]
         try:
-            study_id = storage.create_new_study([direction], name)
+            study_id = storage.create_new_study(directions, name)
         except DuplicatedStudyError:
             # Somebody else's, or one whose creation was cut off before it was recorded below.
             study_id = storage.get_study_id_from_name(name)
-            if storage.get_study_directions(study_id) != [direction] or self._trials(study_id):
+            if storage.get_study_directions(study_id) != directions or self._trials(study_id):
                 raise StudyExistsError(f"a study {name!r} exists already") from None
-        storage.set_study_system_attr(study_id, "study:metric_names", [new.spec.metric])
+        storage.set_study_system_attr(study_id, "study:metric_names", list(new.spec.metrics))
         record = StudyRecord(
             study_id=study_id,
             name=name,

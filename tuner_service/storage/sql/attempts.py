@@ -44,11 +44,23 @@ def read(connection: Connection, study_id: int) -> list[Attempt]:
         )
         if json.loads(row.value_json) > 0
     }
-    return [to_attempt(row, feasible=row.trial_id not in violated) for row in connection.execute(statement)]
+    rows = list(connection.execute(statement))
+    others = further_values(connection, select(_ours.c.trial_id).where(_ours.c.study_id == study_id))
+    return [to_attempt(row, others.get(row.trial_id, ()), feasible=row.trial_id not in violated) for row in rows]
 
 
-def to_attempt(row: Row[Any], *, feasible: bool) -> Attempt:
-    """Return the attempt that a row of the joined tables holds."""
+def further_values(connection: Connection, trials: Select[tuple[int]]) -> dict[int, tuple[float, ...]]:
+    """Return the values of trials' second and further objectives, by trial id."""
+    values = t.trial_values
+    found: dict[int, tuple[float, ...]] = {}
+    statement = select(values).where(values.c.objective > 0, values.c.trial_id.in_(trials)).order_by(values.c.objective)
+    for row in connection.execute(statement):
+        found[row.trial_id] = (*found.get(row.trial_id, ()), row.value)
+    return found
+
+
+def to_attempt(row: Row[Any], others: tuple[float, ...], *, feasible: bool) -> Attempt:
+    """Return the attempt that a row of the joined tables holds, with the values of further objectives."""
     return Attempt(
         trial_id=row.trial_id,
         number=row.number,
@@ -68,6 +80,7 @@ def to_attempt(row: Row[Any], *, feasible: bool) -> Attempt:
         checkpoint=row.checkpoint,
         last_value=row.last_value,
         value=row.value,
+        others=others,
         feasible=feasible,
     )
 
@@ -326,11 +339,9 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
         .where(_theirs.c.trial_id == trial_id)
         .values(state=outcome.state, datetime_complete=naive_utc(now))
     )
-    value = finite(outcome.value)
-    if value is not None:
-        connection.execute(
-            insert(connection, t.trial_values).values(trial_id=trial_id, objective=0, value=value, value_type="FINITE")
-        )
+    for objective, value in enumerate(outcome.values):
+        new = insert(connection, t.trial_values)
+        connection.execute(new.values(trial_id=trial_id, objective=objective, value=value, value_type="FINITE"))
     failure = None if outcome.failure is None else outcome.failure.shortened()
     changes: dict[str, object] = {
         "reason": outcome.reason,

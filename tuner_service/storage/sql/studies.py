@@ -32,12 +32,12 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
         # It gives the id of a deleted study away again; what another program left of that one must not be taken over.
         gone = t.tuner_studies.c.study_id.not_in(select(t.studies.c.study_id))
         connection.execute(delete(t.tuner_studies).where(gone | (t.tuner_studies.c.study_id == study_id)))
-    connection.execute(
-        insert(t.study_directions).values(direction=new.spec.better.upper(), study_id=study_id, objective=0)
-    )
+    for objective, direction in enumerate(new.spec.directions):
+        row = {"direction": direction.upper(), "study_id": study_id, "objective": objective}
+        connection.execute(insert(t.study_directions).values(**row))
     connection.execute(
         insert(t.study_system_attributes).values(
-            study_id=study_id, key=_METRIC_NAMES, value_json=json.dumps([new.spec.metric])
+            study_id=study_id, key=_METRIC_NAMES, value_json=json.dumps(new.spec.metrics)
         )
     )
     now = clock(connection)

@@ -13,7 +13,7 @@ from tuner_service.domain.outcome import Failure
 from tuner_service.domain.trial import Trial
 from tuner_service.storage import tables as t
 from tuner_service.storage.param import CONSTRAINT
-from tuner_service.storage.sql.attempts import read_params, to_attempt
+from tuner_service.storage.sql.attempts import further_values, read_params, to_attempt
 from tuner_service.storage.sql.engine import from_naive_utc
 
 _NUMBERS = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
@@ -27,6 +27,7 @@ def read(connection: Connection, study_id: int, numbers: Collection[int] | None,
     rows = list(connection.execute(_rows(wanted)))
     ids = [row.trial_id for row in rows]
     params = read_params(connection, ids)
+    others = further_values(connection, wanted)
     attributes: dict[int, dict[str, object]] = {}
     for row in _of(connection, t.trial_user_attributes, wanted):
         attributes.setdefault(row.trial_id, {})[row.key] = json.loads(row.value_json)
@@ -42,6 +43,7 @@ def read(connection: Connection, study_id: int, numbers: Collection[int] | None,
     return [
         _trial(
             row,
+            others.get(row.trial_id, ()),
             params.get(row.trial_id, {}),
             attributes.get(row.trial_id, {}),
             constraints.get(row.trial_id, {}),
@@ -70,13 +72,14 @@ def _of(connection: Connection, table: Table, wanted: Select[tuple[int]]) -> Ite
 
 def _trial(
     row: Row[Any],
+    others: tuple[float, ...],
     params: Mapping[str, Any],
     attributes: Mapping[str, object],
     constraints: Mapping[str, float],
     reported: Mapping[int, float],
 ) -> Trial:
     return Trial(
-        attempt=to_attempt(row, feasible=all(value <= 0 for value in constraints.values())),
+        attempt=to_attempt(row, others, feasible=all(value <= 0 for value in constraints.values())),
         constraints=constraints,
         params=params,
         best_epoch=row.best_epoch,
