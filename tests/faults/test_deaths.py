@@ -111,7 +111,7 @@ def test_workers_and_coordinators_are_killed_at_random_moments(tmp_path: Path, p
                 workers.tuner.start("coordinator", "--period", "0.1") as one,
                 workers.tuner.start("coordinator", "--period", "0.1") as other,
             ):
-                until("they coordinate", lambda: one.so_far.out and other.so_far.out, timeout_s=20.0)
+                until("they coordinate", lambda: one.so_far.out and other.so_far.out)
                 one.send(signal.SIGSTOP)
                 workers.replace_one(dice)
                 time.sleep(dice.uniform(0.5, 1.5))
