@@ -57,11 +57,23 @@ TASKS = {
 OURS: Mapping[str, Sequence[str]] = {
     "random": ("sampler=random",),
     "TPE": ("sampler=tpe",),
-    "Gaussian process": ("sampler=gaussian-process",),
+    "Gaussian process": ("sampler=gp",),
     "random, Hyperband": ("sampler=random", "pruner=hyperband"),
     "TPE, Hyperband": ("sampler=tpe", "pruner=hyperband"),
 }
 THEIRS = ("KerasTuner random", "KerasTuner Bayesian", "KerasTuner Hyperband")
+
+
+PAGE = """# How good the searches are
+
+The best value that a search has seen once it has trained a given number of epochs, here and in KerasTuner: the same
+functions, the same data, the same number of epochs of a trial. Median over the seeds, and in brackets the range.
+`benchmarks/search_quality.py` writes this page.
+
+{table}
+
+![Each seed's best value by search, with medians](images/search-quality.png)
+"""
 
 
 def main() -> None:
@@ -243,12 +255,7 @@ def write(done: Mapping[str, float]) -> None:
                 f"{statistics.median(found):.4f} ({min(found):.4f} to {max(found):.4f})" if found else "not run"
             )
         lines.append(f"| {search} | " + " | ".join(cells) + " |")
-    target = ROOT / "docs" / "search-quality.md"
-    before, begin, rest = target.read_text().partition("<!-- table -->\n")
-    _, end, after = rest.partition("<!-- end of the table -->")
-    if not begin or not end:
-        raise RuntimeError(f"{target} has no <!-- table --> and <!-- end of the table -->")
-    target.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
+    (ROOT / "docs" / "search-quality.md").write_text(PAGE.format(table="\n".join(lines)))
 
     figure, axes = plt.subplots(1, len(TASKS), figsize=(13, 4.2), constrained_layout=True)
     for axis, (name, task) in zip(axes, TASKS.items(), strict=True):

@@ -156,7 +156,7 @@ def test_modules_named_in_a_room_are_there() -> None:
         "cluster": ("pool", "manifests", "api", "submitting", "reasons"),
         "results": ("summary", "trials", "export", "model", "doctor"),
         "coordinator": ("studies", "control", "collect", "loop", "local_workers"),
-        "cli": ("app", "running", "inspecting", "steering", "live"),
+        "cli": ("app", "running", "inspecting", "exporting", "steering", "live"),
     }
     for room, modules in named.items():
         section = page.split(f"\n### `{room}`\n")[1].split("\n### ")[0]

@@ -1,11 +1,10 @@
-"""Commands that look: list, status, trials, show, best, export."""
+"""Commands that look: list, status, trials, show."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,7 +22,6 @@ from tuner_service.domain.trial import Trial
 from tuner_service.errors import SchemaError, SpecError
 from tuner_service.results import export as exporting
 from tuner_service.results import trials as reading
-from tuner_service.results.model import ExportedModel, export_model
 from tuner_service.results.summary import Summary, summarize
 
 
@@ -33,15 +31,6 @@ class SortBy(StrEnum):
     NUMBER = "number"
     VALUE = "value"
     SECONDS = "seconds"
-
-
-class ExportFormat(StrEnum):
-    """Formats of an export."""
-
-    JSON = "json"
-    YAML = "yaml"
-    CSV = "csv"
-    CSV_LONG = "csv-long"
 
 
 def list_(storage: o.Storage = None, json: o.Json = False) -> None:
@@ -193,9 +182,9 @@ def show(
         finished = attempt.state is State.COMPLETE and trial.best_epoch is not None
         where = f" in epoch {trial.best_epoch}" if finished else ""
         trained = count(attempt.epoch, "epoch")
-        out.print(f"{_values_words(record.spec, attempt)}{where}, {trained} trained")
+        out.print(f"{values_words(record.spec, attempt)}{where}, {trained} trained")
     if trial.runs:
-        out.print(_spread_line(trial))
+        out.print(spread_line(trial))
     out.print(f"worker {escape(text(attempt.owner))}, {duration(trial.seconds)}, code {escape(text(trial.code))}")
     if "engine" in trial.attributes:
         out.print(f"epochs {escape(text(trial.attributes['engine']))}")
@@ -226,7 +215,7 @@ def show(
     print_failure(trial)
 
 
-def _spread_line(trial: Trial) -> str:
+def spread_line(trial: Trial) -> str:
     """Return what the runs of a trial say of its value."""
     spread = trial.spread
     if spread is None:
@@ -267,130 +256,8 @@ def print_failure(trial: Trial) -> None:
         out.print(failure.traceback.rstrip(), markup=False)
 
 
-def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> None:
-    """Show the best hyperparameters found so far; of several objectives, the front."""
-    front = reading.front(o.connect(storage), study)
-    found = front[0]
-    if len(found.study.spec.metrics) > 1:
-        if json:
-            print_json("front", [{**exporting.trial_fields(one.trial), "has_model": one.has_model} for one in front])
-            return
-        print_front(front)
-        if any(one.has_model for one in front):
-            print_note(f"a model: tuner export {study} --model DIR --trial N")
-        return
-    if json:
-        print_json("best", {**exporting.trial_fields(found.trial), "has_model": found.has_model})
-        return
-    attempt = found.trial.attempt
-    out.print(
-        f"{_values_words(found.study.spec, attempt)} in trial {attempt.number}"
-        + ("" if found.trial.best_epoch is None else f", epoch {found.trial.best_epoch}")
-    )
-    if found.trial.runs:
-        out.print(_spread_line(found.trial))
-    out.print(table(("parameter", "value"), list(found.trial.params.items())))
-    if not attempt.feasible:
-        print_note("no complete trial satisfies all constraints; this is the best of those that violate some")
-    if found.has_model:
-        print_note(f"its model: tuner export {study} --model DIR")
-
-
-def export(
-    study: o.Study,
-    storage: o.Storage = None,
-    form: Annotated[ExportFormat, typer.Option("--format", help="Of the trials.")] = ExportFormat.JSON,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trials there, not to the terminal.")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="Write the best model there instead: best.keras.")
-    ] = None,
-    trial: Annotated[
-        int | None, typer.Option("--trial", metavar="N", help="With --model: this trial's, not the best one's.")
-    ] = None,
-    studies: o.Studies = o.DEFAULT_STUDIES,
-    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
-) -> None:
-    """Write the trials of a study, or its best model, to files."""
-    ledger = o.connect(storage)
-    if model is not None:
-        print_model(export_model(ledger, study, model, studies=studies, number=trial))
-        return
-    if trial is not None:
-        raise SpecError("--trial chooses a model; say --model DIR, or take one trial's figures from `tuner show`")
-    content = exporting.export(ledger, study, form.value)
-    if output is None:
-        print(content, end="")
-        return
-    draft = output.with_name(output.name + ".draft")
-    try:
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(output)
-    except OSError as error:
-        raise SpecError(f"{output} of --output cannot be written: {error.strerror}") from None
-    print_note(f"{study} written to {output}")
-
-
-def refit(
-    study: o.Study,
-    number: Annotated[int | None, typer.Argument(metavar="[N]", help="A trial's number; without one the best.")] = None,
-    storage: o.Storage = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where refit.keras goes.")] = Path(),
-    studies: o.Studies = o.DEFAULT_STUDIES,
-    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
-) -> None:
-    """Train the best hyperparameters on all data, and measure the model on the test part."""
-    from tuner_service.results.refit import refit as train_again
-
-    with out.status("training on all data"):
-        found = train_again(o.connect(storage), study, output, studies=studies, number=number)
-    refit = found.refit
-    rows = Table.grid(padding=(0, 2))
-    rows.add_row("model", f"{escape(str(found.path))}, the parameters of trial {found.trial.attempt.number}")
-    rows.add_row("epochs", f"{refit.epochs}: {found.why}")
-    if refit.left_out:
-        rows.add_row("left out", f"{', '.join(refit.left_out)}: there is no validation data to watch")
-    for part, metrics in (("train and validation", refit.train), ("test", refit.test)):
-        if metrics is not None:
-            shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
-            rows.add_row(f"on {part} data", escape(shown))
-    out.print(rows)
-
-
-def print_model(exported: ExportedModel) -> None:
-    """Print what an exported model is and does."""
-    spec, attempt = exported.best.study.spec, exported.best.trial.attempt
-    rows = Table.grid(padding=(0, 2))
-    rows.add_row("model", f"{escape(str(exported.path))}, of trial {attempt.number}")
-    for metric, value in zip(spec.metrics, attempt.values, strict=True):
-        again = ", measured again in a fresh process" if metric == spec.watched else ""
-        rows.add_row(escape(metric), f"[bold green]{text(value)}[/]{again}")
-    for part, metrics in ((exported.part, exported.metrics), ("test", exported.test)):
-        if metrics is not None:
-            shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
-            fold = f" of fold {exported.fold + 1}" if part != "test" and exported.fold is not None else ""
-            rows.add_row(f"on {part} data{fold}", escape(shown))
-    out.print(rows)
-
-
-def print_front(front: list[reading.Best]) -> None:
-    """Print the trials of a front, the best by the first objective first."""
-    metrics = front[0].study.spec.metrics
-    params = list(dict.fromkeys(name for one in front for name in one.trial.params))
-    rows = [
-        (
-            one.trial.attempt.number,
-            *one.trial.attempt.values,
-            "yes" if one.has_model else "no",
-            *(one.trial.params.get(name, "") for name in params),
-        )
-        for one in front
-    ]
-    out.print(table(("trial", *metrics, "model", *params), rows, right=("trial", *metrics)))
-
-
-def _values_words(spec: StudySpec, attempt: Attempt) -> str:
+def values_words(spec: StudySpec, attempt: Attempt) -> str:
+    """Return a trial's values with the names of their metrics, as markup."""
     return ", ".join(
         f"{escape(metric)} [bold green]{text(value)}[/]"
         for metric, value in zip(spec.metrics, attempt.values, strict=False)

@@ -14,7 +14,8 @@ import typer
 from tuner_service import bootstrap
 from tuner_service.cli import live
 from tuner_service.cli import options as o
-from tuner_service.cli.inspecting import print_failure, print_front, status_lines
+from tuner_service.cli.exporting import print_front
+from tuner_service.cli.inspecting import print_failure, status_lines
 from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created, has_tables
