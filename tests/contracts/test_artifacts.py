@@ -180,9 +180,8 @@ def test_a_checkpoint_goes_from_one_worker_to_the_next(url: str, tmp_path: Path)
     earlier = TrialFiles(Artifacts(url, "digits"), 0, first)
     assert TrialFiles(Artifacts(url, "digits"), 1, second).fetch_checkpoints([make_attempt(0, 0, number=0)]) == []
     for epoch in (5, 6):
-        Checkpoint(epoch, {"loss": [0.5] * epoch}, 0.5, 1, [weights], [weights], []).save(
-            first / checkpoint_file(epoch)
-        )
+        saved = Checkpoint(epoch, {"loss": [0.5] * epoch}, 1, best_weights=[weights], variables=[weights])
+        saved.save(first / checkpoint_file(epoch))
         assert earlier.keep_checkpoint(checkpoint_file(epoch))
     later = TrialFiles(Artifacts(url, "digits"), 1, second)
     assert later.fetch_checkpoints([make_attempt(0, 0, number=0)]) == [checkpoint_file(6)]

@@ -46,7 +46,7 @@ _FILES = {
     ),
     "a file that ends the process": Case(["study.py does not import", "SystemExit"], "raise SystemExit(3)\n"),
     "neither build_model nor objective": Case(
-        ["neither build_model(trial) nor objective(trial)"], _SPEC.format(_SMALL)
+        ["defines none of build_model(trial)", "objective(trial)"], _SPEC.format(_SMALL)
     ),
     "no load_data": Case(["no load_data()", "Data(...)"], _SPEC.format(_SMALL) + "def build_model(trial): ...\n"),
     "a function with other parameters": Case(

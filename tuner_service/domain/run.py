@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from tuner_service.domain.seeds import hash_seed
 
@@ -51,7 +52,12 @@ class RunRecord:
     value: float
     epochs: int  #: epochs trained
     best_epoch: int | None  #: the epoch, from 1, whose weights belong to the value
-    values: Sequence[float] = ()  #: of several objectives, all
+    values: tuple[float, ...] = ()  #: of several objectives, all
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the record that JSON held, which knows lists only."""
+        return cls(**{**fields, "values": tuple(fields.get("values", ()))})
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,6 @@ def spread_of(values: Sequence[float]) -> Spread | None:
 def parse_runs(attribute: object) -> list[RunRecord]:
     """Return the runs that a trial's attribute holds; none where a user's own attribute has that name."""
     try:
-        return [RunRecord(**one) for one in attribute if isinstance(one, Mapping)]  # type: ignore[attr-defined]
+        return [RunRecord.of(one) for one in attribute if isinstance(one, Mapping)]  # type: ignore[attr-defined]
     except TypeError:
         return []

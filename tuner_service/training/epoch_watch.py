@@ -132,7 +132,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
     def resume(self, run: Run, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: its curves are this attempt's, and what was reported there is reported anew."""
         task = self._task
-        self.finished = [FinishedRun(RunRecord(**one["record"]), one["curve"]) for one in checkpoint.finished]
+        self.finished = [FinishedRun(RunRecord.of(one["record"]), one["curve"]) for one in checkpoint.finished]
         self.run = run
         self.curve = {name: list(values) for name, values in checkpoint.curve.items()}
         self.epochs, self.best_epoch = checkpoint.epoch, checkpoint.best_epoch

@@ -74,7 +74,7 @@ class _Training:
         self.pipe.when_told = interrupt
         trial = optuna.trial.FixedTrial({"units": 3, "late": 1})
         try:
-            self.value = runs.train(study or _study(), trial, data, self.pipe, task, self.watch, scratch)
+            (self.value,) = runs.train(study or _study(), trial, data, self.pipe, task, self.watch, scratch)
         except InterruptedTrainingError:
             assert interrupt_in is not None
         finally:
@@ -260,7 +260,7 @@ class TestKeptModel:
     def test_the_supervisor_is_asked_with_the_mean(self, tmp_path: Path) -> None:
         """And where another trial's is better, nothing is left."""
         done = _Training(tmp_path, _task(executions=2))
-        assert done.pipe.of("keep_model") == [[done.value]]
+        assert done.pipe.of("keep_model") == [[(done.value,)]]
         assert [one.name for one in tmp_path.iterdir()] == [CURVE_FILE]
 
 

@@ -200,7 +200,7 @@ class TestKerasTuner:
             """
         )
         value, watch, _ = _train(study, tmp_path, {"batch_size": 2})
-        assert (value, watch.value, watch.best_epoch, watch.epochs) == (2.5, 2.0, 2, 3)
+        assert (value, watch.value, watch.best_epoch, watch.epochs) == ((2.5,), 2.0, 2, 3)
 
     @pytest.mark.parametrize(
         ("returned", "value"),
@@ -222,7 +222,8 @@ class TestKerasTuner:
             hypermodel = Mine()
             """
         )
-        assert _train(study, tmp_path, {})[0] == (value or pytest.approx(0, abs=99))
+        (trained,) = _train(study, tmp_path, {})[0]
+        assert trained == (value or pytest.approx(0, abs=99))
 
     def test_fit_that_ignores_the_callbacks_is_told(self, load: Any, tmp_path: Path) -> None:
         """It cannot be stopped early: where a pruner is set, the trial says so, and how it could."""
