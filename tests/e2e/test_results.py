@@ -272,6 +272,6 @@ for command in (["--help"], ["list"], ["status", "digits"], ["best", "digits"], 
         run(command if command == ["--help"] else [*command, "--storage", sys.argv[1]])
     except SystemExit as ended:
         assert not ended.code, (command, ended.code)
-print("imported:", sorted({"keras", "tensorflow", "jax", "sklearn"} & set(sys.modules)))
+print("imported:", sorted({"keras", "tensorflow", "jax", "sklearn", "scipy"} & set(sys.modules)))
 """
     assert "imported: []" in run_python(code, tuner.storage)

@@ -27,7 +27,6 @@ from tuner_service.domain.sampler import (
 )
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.errors import SpecError, StudyFileError
-from tuner_service.search.cma_es import RebuiltCmaEs
 from tuner_service.search.custom import make_custom
 from tuner_service.search.quasi_random import SequencePoint
 
@@ -81,6 +80,9 @@ def _make(
                 warn_independent_sampling=False,
             )
         case CmaEs():
+            # Here, not above: the package brings half of SciPy, for which no command should wait.
+            from tuner_service.search.cma_es import RebuiltCmaEs
+
             return RebuiltCmaEs(sampler, study_seed=seed, own_seed=own_seed)
         case QuasiRandom():
             if draw:
