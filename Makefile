@@ -20,8 +20,8 @@ test: $(INSTALLED)  ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
 	$(BIN)/pytest tests/faults
 
-soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, a long outage, many trials (half an hour)
-	$(BIN)/pytest -m soak tests/faults tests/e2e
+soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, reference tasks, JAX (an hour)
+	$(BIN)/pytest -m soak
 
 lint: $(INSTALLED)  ## Check style, types and the layers
 	$(BIN)/ruff check
