@@ -111,12 +111,12 @@ def test_plain_workers_that_are_killed_and_started_again_count_too_many(plain: P
 
 
 def test_plain_workers_die_with_the_database_and_leave_their_trials(plain: Plain) -> None:
-    """The server is stopped and started at once: every worker dies of its next report, and nobody goes on."""
+    """The server is away while they train: every worker dies of its next report, and nobody goes on."""
     plain.start(2)
     until("both train", lambda: plain.states().count("RUNNING") == 2)
     plain.server.stop("immediate")
-    plain.server.start()
     plain.wait()
+    plain.server.start()
     assert plain.broken() == {"the budget is exact", "nothing is left open", "no worker dies of a fault"}
     assert 0 not in plain.exits
 
