@@ -77,7 +77,7 @@ def export_model(
         measured = isolated.call(evaluate_model, path.resolve(), model, *how, backend=study.spec.backend)
         _compare(found, recorded, measured.part)
         exported = ExportedModel(found, folder / "best.keras", part, fold, measured.part, measured.test)
-        _write(exported, model, folder)
+        _write(exported, model)
     return exported
 
 
@@ -99,7 +99,7 @@ def _compare(found: Best, recorded: Mapping[str, Any], measured: Mapping[str, fl
         )
 
 
-def _write(exported: ExportedModel, model: Path, folder: Path) -> None:
+def _write(exported: ExportedModel, model: Path) -> None:
     trial = exported.best.trial
     card = {
         "study": exported.best.study.name,
@@ -114,13 +114,23 @@ def _write(exported: ExportedModel, model: Path, folder: Path) -> None:
         "test": None if exported.test is None else dict(exported.test),
         "code": trial.code,
     }
+    write_model(model, card, exported.path)
+
+
+def write_model(model: Path, card: Mapping[str, object], path: Path) -> None:
+    """Copy a model to a path, and write its card beside it as JSON; what is there is replaced by whole files.
+
+    Raises:
+        ArtifactError: If the folder cannot be written to.
+    """
+    folder, beside = path.parent, path.with_suffix(".json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "best.keras.draft"
+        draft = path.with_name(path.name + ".draft")
         shutil.copyfile(model, draft)
-        draft.replace(exported.path)
-        card_draft = folder / "best.json.draft"
+        draft.replace(path)
+        card_draft = beside.with_name(beside.name + ".draft")
         card_draft.write_text(json.dumps(card, indent=2) + os.linesep)
-        card_draft.replace(folder / "best.json")
+        card_draft.replace(beside)
     except OSError as error:
         raise ArtifactError(f"the model cannot be written to {folder}: {error.strerror}") from None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import shutil
 import statistics
 import tempfile
 from dataclasses import dataclass
@@ -15,8 +12,9 @@ from tuner_service.domain.outcome import State
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import ArtifactError, NotInStudyError
+from tuner_service.errors import NotInStudyError
 from tuner_service.results import trials as reading
+from tuner_service.results.model import write_model
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import isolated
 from tuner_service.training.refit import Refit, refit_model
@@ -70,7 +68,7 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
             backend=study.spec.backend,
         )
         refitted = Refitted(study, trial, folder / "refit.keras", why, trained)
-        _write(refitted, model, folder)
+        _write(refitted, model)
     return refitted
 
 
@@ -85,7 +83,7 @@ def epochs_of(trial: Trial, max_epochs: int) -> tuple[int, str]:
     return max(round(statistics.fmean(known)), 1), f"the mean of the epochs that counted in {len(known)} runs"
 
 
-def _write(refitted: Refitted, model: Path, folder: Path) -> None:
+def _write(refitted: Refitted, model: Path) -> None:
     trial = refitted.trial
     card = {
         "study": refitted.study.name,
@@ -98,13 +96,4 @@ def _write(refitted: Refitted, model: Path, folder: Path) -> None:
         "epochs_because": refitted.why,
         **dataclasses.asdict(refitted.refit),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "refit.keras.draft"
-        shutil.copyfile(model, draft)
-        draft.replace(refitted.path)
-        card_draft = folder / "refit.json.draft"
-        card_draft.write_text(json.dumps(card, indent=2) + os.linesep)
-        card_draft.replace(folder / "refit.json")
-    except OSError as error:
-        raise ArtifactError(f"the model cannot be written to {folder}: {error.strerror}") from None
+    write_model(model, card, refitted.path)
