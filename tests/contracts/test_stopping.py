@@ -16,7 +16,7 @@ from tuner_service.coordinator.control import resume
 from tuner_service.coordinator.studies import extend
 from tuner_service.domain.attempt import NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason, State
-from tuner_service.domain.spec import revised
+from tuner_service.domain.revision import revised
 from tuner_service.domain.study import Control, Ending, StudyRecord
 from tuner_service.errors import SpecError, StoppedByRuleError, StudyExistsError
 from tuner_service.ledger.reconcile import reconcile

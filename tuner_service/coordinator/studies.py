@@ -10,8 +10,9 @@ from pathlib import Path
 from tuner_service.coordinator.control import check_may_go_on
 from tuner_service.coordinator.points import points_of
 from tuner_service.domain.override import override
+from tuner_service.domain.revision import differences, revised, what_changed
 from tuner_service.domain.sampler import is_exhaustive
-from tuner_service.domain.spec import differences, parse_spec, revised, what_changed
+from tuner_service.domain.spec import parse_spec
 from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
 from tuner_service.errors import (
     ArtifactError,

@@ -261,14 +261,27 @@ class StudySpec(BaseModel):
 
 
 def _with_objective(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with KerasTuner's ``Objective(name, direction)``, given as metric, taken apart."""
-    name, direction = (getattr(given.get("metric"), part, None) for part in ("name", "direction"))
-    if name is None or direction is None:
+    """Return the fields with KerasTuner's ``Objective(name, direction)``, as metric or in its list, taken apart."""
+    metric = given.get("metric")
+    metrics: list[Any] = list(metric) if isinstance(metric, list | tuple) else [metric]
+    words = {"min": "minimize", "max": "maximize"}
+    said = [words.get(one.direction, one.direction) if _is_objective(one) else None for one in metrics]
+    if not any(said):
         return given
-    said = {"min": "minimize", "max": "maximize"}.get(direction, direction)
-    if given.get("direction") not in (None, said):
-        raise ValueError(f"direction: {given['direction']!r} is not what the metric says, {direction!r}; say it once")
-    return {**given, "metric": name, "direction": said}
+    direction = given.get("direction")
+    others = list(direction) if isinstance(direction, list | tuple) else [direction] * len(metrics)
+    if len(others) != len(metrics) or any(
+        one and other and one != other for one, other in zip(said, others, strict=True)
+    ):
+        raise ValueError(
+            f"direction: {direction!r} is not what the metric says, {said if len(said) > 1 else said[0]!r}; say it once"
+        )
+    names = [one.name if _is_objective(one) else one for one in metrics]
+    return {**given, "metric": names, "direction": [one or other for one, other in zip(said, others, strict=True)]}
+
+
+def _is_objective(given: Any) -> bool:  # noqa: ANN401 - whatever the user wrote
+    return hasattr(given, "name") and hasattr(given, "direction")
 
 
 def parse_spec(fields: Mapping[str, object]) -> StudySpec:
@@ -335,56 +348,6 @@ def _known_fields(loc: tuple[int | str, ...]) -> set[str]:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-#: Fields that may differ between the recorded specification and a later one: they do not change what a trial means.
-#: ``max_attempts`` is none of them: with another one, configurations that are settled would not be, or those that are
-#: tried again would be settled before.
-_FREE = {"trials", "stop", "limits", "max_repeated_errors"}
-
-
-def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
-    """Return a line for each field whose change would change what a trial of the study means."""
-    # A direction that is said and one that is known are the same.
-    old, new = (one.model_dump() | {"direction": _one_or_all(one.directions)} for one in (recorded, received))
-    return [
-        f"{field}: recorded {_plain(old[field])}, received {_plain(new[field])}"
-        for field in old
-        if field not in _FREE and old[field] != new[field]
-    ]
-
-
-def _one_or_all(given: tuple[Any, ...]) -> Any:  # noqa: ANN401 - whatever the tuple holds
-    return given[0] if len(given) == 1 else given
-
-
-def revised(recorded: StudySpec, received: StudySpec) -> StudySpec:
-    """Return the recorded specification with those fields of another that may change, but for the budget."""
-    return recorded.model_copy(update={field: getattr(received, field) for field in _FREE - {"trials"}})
-
-
-def what_changed(old: StudySpec, new: StudySpec) -> list[str]:
-    """Return a line for each field, of the specification's parts too, that is another in the new one."""
-    before, after = _flat(old.model_dump()), _flat(new.model_dump())
-    return [
-        f"{field} {before.get(field)} -> {after.get(field)}"
-        for field in dict.fromkeys((*before, *after))
-        if before.get(field) != after.get(field)
-    ]
-
-
-def _flat(fields: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in fields.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        inner = ", ".join(f"{key}={item!r}" for key, item in value.items() if key != "kind")
-        return f"{value.get('kind', '')}({inner})"
-    return repr(value)
 
 
 def to_json(spec: StudySpec) -> str:

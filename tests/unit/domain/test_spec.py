@@ -12,8 +12,9 @@ from tests.records import make_spec
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.objective_value import LastEpoch, MeanOfLast
 from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
+from tuner_service.domain.revision import differences, revised, what_changed
 from tuner_service.domain.sampler import SAMPLERS, BruteForce, Grid, QuasiRandom, Random, Tpe
-from tuner_service.domain.spec import StudySpec, differences, parse_spec, revised, to_json, what_changed
+from tuner_service.domain.spec import StudySpec, parse_spec, to_json
 from tuner_service.errors import SpecError
 
 
@@ -124,7 +125,7 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         ),
         pytest.param(
             {"metric": SimpleNamespace(name="val_f1", direction="max"), "direction": "minimize"},
-            "direction: 'minimize' is not what the metric says, 'max'; say it once",
+            "direction: 'minimize' is not what the metric says, 'maximize'; say it once",
             id="an Objective and another direction",
         ),
         pytest.param(
@@ -316,6 +317,12 @@ def test_a_specification_is_revised_by_what_may_change() -> None:
             id="a direction where the name tells none",
         ),
         pytest.param({"metric": ["latency_s", "model_bytes"]}, ("minimize",) * 2, "loss", id="only measured ones"),
+        pytest.param(
+            {"metric": [SimpleNamespace(name="val_f1", direction="max"), "val_loss"]},
+            ("maximize", "minimize"),
+            "val_f1",
+            id="KerasTuner's Objective among names",
+        ),
     ],
 )
 def test_several_objectives_have_a_direction_each(
