@@ -18,6 +18,7 @@ from tuner_service.domain import rules
 from tuner_service.domain.finding import Finding, Level, in_order
 from tuner_service.domain.spec import StudySpec
 from tuner_service.errors import StudyFileError, TunerServiceError
+from tuner_service.search.space import check_point, merge
 from tuner_service.training import inspection, study_file
 from tuner_service.training.data import Data
 from tuner_service.training.recording_trial import RecordingTrial
@@ -95,6 +96,7 @@ class _Check:
 
         built = 0
         trained = ""
+        space: dict[str, str] = {}
         started = time.monotonic()
         for seed in range(inspection.DRAWS):
             trial = RecordingTrial(str(self._path), seed)
@@ -109,6 +111,7 @@ class _Check:
                 with self._stage("fit-options", "fit_options", level):
                     options = network.options(study, trial, spec.max_epochs if spec else _ANY_EPOCHS)
             self.findings += trial.findings
+            space = merge(space, trial.distributions)
             if model is not None and options is not None:
                 built += 1
                 if not trained:
@@ -118,6 +121,9 @@ class _Check:
                 self.findings += self._epochs_beyond(trial, spec)
             if time.monotonic() - started > inspection.DRAWING_S:
                 break
+        for point in spec.points if spec else ():
+            with self._stage("point", "spec"):
+                check_point(space, point)
         return f"random draws that were built: {built}{trained}"
 
     def _try_one(

@@ -66,6 +66,10 @@ def _check(folder: Path, content: str) -> list[tuple[str, str, int | None, str]]
         pytest.param(
             "Hyperband()", "Median(startup_trials=9)", "warning", "pruner-never-judges", 4, "waits", id="no start"
         ),
+        pytest.param(
+            "max_epochs=4", 'max_epochs=4, points=[{"units": 8}, {"units": 9}]',
+            "error", "point", 4, "units=9 is not in", id="a known point outside the space",
+        ),
         pytest.param("4, 8)", "8, 4)", "error", "range-reversed", 11, "min 8 above max 4", id="min above max"),
         pytest.param("1e-4, 1e-2", "0, 1e-2", "error", "log-through-zero", 12, "begins at 0", id="log from zero"),
         pytest.param("1e-4, 1e-2", "-1, 1e-2", "error", "log-through-zero", 12, "begins at -1", id="log through zero"),
