@@ -94,30 +94,20 @@ def test_grid_is_searched_whole_by_four_workers_of_which_one_is_killed(
     assert Counter(map(_key, complete)) == Counter(map(_key, cells))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("study", "changes", "trials"),
     [
-        pytest.param(
-            "keras_tuner_regression",
-            {"trials": "4", "max_epochs": "2"},
-            4,
-            id="R2 and R3: RandomSearch",
-            marks=pytest.mark.soak,
-        ),
-        pytest.param(
-            "hparams_mnist", {"max_epochs": "1"}, 32, id="R5: 32 runs for TensorBoard", marks=pytest.mark.soak
-        ),
+        pytest.param("keras_tuner_regression", {"trials": "4", "max_epochs": "2"}, 4, id="R2 and R3: RandomSearch"),
+        pytest.param("hparams_mnist", {"max_epochs": "1"}, 32, id="R5: 32 runs for TensorBoard"),
         pytest.param("keras_tuner_mnist", {"trials": "3", "max_epochs": "2"}, 3, id="R6: 3 executions a trial"),
         pytest.param(
             "keras_tuner_mnist",
             {"trials": "6", "max_epochs": "8", "executions": "1", "pruner": "hyperband"},
             6,
             id="R7: Hyperband",
-            marks=pytest.mark.soak,
         ),
-        pytest.param(
-            "randomized_search_digits", {"trials": "5"}, 5, id="R8: RandomizedSearchCV", marks=pytest.mark.soak
-        ),
+        pytest.param("randomized_search_digits", {"trials": "5"}, 5, id="R8: RandomizedSearchCV"),
         pytest.param("hyper_model", {"trials": "3", "max_epochs": "3"}, 3, id="R9: a HyperModel"),
     ],
 )

@@ -70,7 +70,7 @@ def test_each_cell_is_settled_once_though_a_worker_is_killed(postgres_tuner: Tun
     assert "tries every cell" in tuner("enqueue", "hill", "units=32", code=2).err
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=pytest.mark.soak)])
 def test_six_workers_with_one_seed_repeat_nothing(postgres_tuner: Tuner, sampler: str) -> None:
     """Each configuration has its own seed, whoever draws it."""
     tuner, name = postgres_tuner, f"hill-{sampler}"
