@@ -41,7 +41,7 @@ COMPILE_IMAGE = $(COMPILE) --constraints requirements.lock --extra gcs --extra s
 lock:  ## Work out requirements.lock and those of the images from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	$(COMPILE) --extra dev --output-file requirements.lock
-	$(COMPILE_IMAGE) --extra dashboard --extra k8s --excludes deploy/image/no-training.txt -o deploy/image/coordinator.lock
+	$(COMPILE_IMAGE) --extra serve --extra k8s --excludes deploy/image/no-training.txt -o deploy/image/coordinator.lock
 	$(COMPILE_IMAGE) --excludes deploy/image/no-tensorflow.txt deploy/image/cpu.txt -o deploy/image/worker-cpu.lock
 	$(COMPILE_IMAGE) --extra gpu -o deploy/image/worker-gpu.lock
 	$(COMPILE_IMAGE) --excludes deploy/image/no-tensorflow.txt deploy/image/jax.txt -o deploy/image/worker-jax.lock

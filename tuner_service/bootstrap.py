@@ -23,6 +23,9 @@ STORAGE_VARIABLE = "TUNER_STORAGE"
 #: A file with the URL, such as one of a mounted Secret.
 STORAGE_FILE_VARIABLE = "TUNER_STORAGE_FILE"
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
+#: Files with what opens `tuner serve`: a token, and names with passwords.
+SERVE_TOKEN_FILE_VARIABLE = "TUNER_SERVE_TOKEN_FILE"  # noqa: S105 - the variable's name
+SERVE_USERS_FILE_VARIABLE = "TUNER_SERVE_USERS_FILE"
 #: What libpq would read for itself, and leave in the environment of every child.
 _LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - the variable's name
 
@@ -91,8 +94,10 @@ def storage_url(option: str | None = None) -> StorageUrl:
     return StorageUrl.parse(named or DEFAULT_URL)
 
 
-def open_storage(url: str | StorageUrl | None = None) -> LedgerStorage:
+def open_storage(url: str | StorageUrl | None = None, *, reads_only: bool = False) -> LedgerStorage:
     """Return the storage of an URL, or of the environment; nothing is connected or made yet.
+
+    With ``reads_only`` PostgreSQL and SQLite refuse what would write, whoever asks for it.
 
     >>> open_storage("sqlite:///studies.db").close()
     """
@@ -103,7 +108,7 @@ def open_storage(url: str | StorageUrl | None = None) -> LedgerStorage:
         return RedisLedgerStorage(parsed)
     from tuner_service.storage.sql.storage import SqlLedgerStorage
 
-    return SqlLedgerStorage(parsed)
+    return SqlLedgerStorage(parsed, reads_only=reads_only)
 
 
 def run(
@@ -156,6 +161,13 @@ def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) ->
     while ledger.study(name).ending is None:
         look_after()
         time.sleep(1.0)
+
+
+def login_files(token: Path | None = None, users: Path | None = None) -> tuple[Path | None, Path | None]:
+    """Return the files with the token and with the users of ``tuner serve``, if options or the environment name any."""
+    named = (os.environ.get(variable) for variable in (SERVE_TOKEN_FILE_VARIABLE, SERVE_USERS_FILE_VARIABLE))
+    found = [option or (Path(name) if name else None) for option, name in zip((token, users), named, strict=True)]
+    return found[0], found[1]
 
 
 def artifacts_url(option: str | None = None) -> str | None:

@@ -100,6 +100,10 @@ class ClusterError(TunerServiceError):
     """Workers cannot be rendered, or the cluster refuses or does not answer."""
 
 
+class ServeError(TunerServiceError):
+    """The server's settings, its files or its address cannot be used."""
+
+
 class BackendError(TunerServiceError):
     """What Keras is to compute with is not installed, or is not known here."""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import stamina.instrumentation
 import typer
 
-from tuner_service.cli import checking, exporting, inspecting, pods, running, steering
+from tuner_service.cli import checking, exporting, inspecting, pods, running, serving, steering
 from tuner_service.cli.database import db
 from tuner_service.cli.output import err, out, print_error
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
@@ -33,7 +33,10 @@ app = typer.Typer(
 for _panel, _commands in (
     ("Before it starts", (checking.check, checking.plan)),
     ("Run studies", (running.run, running.create, running.worker, running.coordinator)),
-    ("Look at them", (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show)),
+    (
+        "Look at them",
+        (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show, serving.serve),
+    ),
     ("Take home", (exporting.best, exporting.export, exporting.refit)),
     ("On Kubernetes", (pods.submit, pods.render_, pods.scale, pods.pods, pods.logs)),
     (

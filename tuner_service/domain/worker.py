@@ -24,6 +24,10 @@ class WorkerInfo:
         """Return whether it has not stopped and is heard of."""
         return not self.stopped and now - self.beat_at < self.lease_s
 
+    def late(self, now: float) -> bool:
+        """Return whether it has missed a beat."""
+        return now - self.beat_at > 2 * self.beat_s
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -30,8 +30,8 @@ _POSTGRESQL_SESSION = (
 )
 
 
-def engine_kwargs(url: StorageUrl) -> dict[str, Any]:
-    """Return the arguments of ``sqlalchemy.create_engine`` for a storage."""
+def engine_kwargs(url: StorageUrl, *, reads_only: bool = False) -> dict[str, Any]:
+    """Return the arguments of ``sqlalchemy.create_engine`` for a storage, whose sessions may be unable to write."""
     if url.backend == "sqlite":
         return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}}
     return {
@@ -41,7 +41,7 @@ def engine_kwargs(url: StorageUrl) -> dict[str, Any]:
         "pool_timeout": 60,
         "connect_args": {
             "connect_timeout": _CONNECT_TIMEOUT_S,
-            "options": _POSTGRESQL_SESSION,
+            "options": _POSTGRESQL_SESSION + (" -c default_transaction_read_only=on" if reads_only else ""),
             "application_name": "tuner-service",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -52,14 +52,14 @@ def engine_kwargs(url: StorageUrl) -> dict[str, Any]:
     }
 
 
-def make_engine(url: StorageUrl) -> Engine:
-    """Return an engine for a storage; nothing connects yet."""
-    engine = create_engine(url.url, **engine_kwargs(url))
-    make_atomic(engine)
+def make_engine(url: StorageUrl, *, reads_only: bool = False) -> Engine:
+    """Return an engine for a storage, whose sessions may be unable to write; nothing connects yet."""
+    engine = create_engine(url.url, **engine_kwargs(url, reads_only=reads_only))
+    make_atomic(engine, reads_only=reads_only)
     return engine
 
 
-def make_atomic(engine: Engine) -> None:
+def make_atomic(engine: Engine, *, reads_only: bool = False) -> None:
     """Let every transaction on SQLite that may write lock the database at its beginning.
 
     Python's driver begins a transaction at the first write only, so that two workers read the same waiting row and
@@ -74,11 +74,12 @@ def make_atomic(engine: Engine) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA query_only={'ON' if reads_only else 'OFF'}")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        reads_only = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        reads = reads_only or connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     # Connections made before the listeners were there begin the old way.
     engine.dispose()

@@ -38,9 +38,9 @@ _TABLES_LOCK = 0x74756E6572
 class SqlLedgerStorage:
     """See ``LedgerStorage``; each method is one transaction of the module that its noun names."""
 
-    def __init__(self, url: StorageUrl) -> None:
+    def __init__(self, url: StorageUrl, *, reads_only: bool = False) -> None:
         self._url = url
-        self._engine = make_engine(url)
+        self._engine = make_engine(url, reads_only=reads_only)
         self._optuna: optuna.storages.BaseStorage | None = None
 
     def create_tables(self) -> None:

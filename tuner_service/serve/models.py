@@ -1,0 +1,217 @@
+"""What the read API answers: plain data, described for OpenAPI."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel
+
+from tuner_service.domain.outcome import State
+from tuner_service.domain.trial import Trial
+from tuner_service.results.export import iso
+from tuner_service.results.summary import Summary
+
+#: JSON has no other way to say that a number is not finite.
+Number = float | Literal["nan", "inf", "-inf"]
+Value = str | bool | int | Number | None
+
+
+class Error(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+class StudyItem(BaseModel):
+    """A study in the list of all."""
+
+    name: str
+    state: str  #: finished, stopped, failed, paused, stopping, running, or waiting for workers
+    metrics: list[str]
+    directions: list[str]
+    trials: int  #: the budget
+    settled: int
+    best: Number | None  #: by the first metric
+    created_at: str | None
+    ended_at: str | None
+
+
+class Failures(BaseModel):
+    """Attempts that did not finish for one cause."""
+
+    reason: str
+    attempts: int
+    first: int  #: number of the first such trial
+    last_error: str | None
+
+
+class Worker(BaseModel):
+    """A worker that is alive."""
+
+    id: str
+    host: str
+    slots: int
+    beat_s_ago: float
+    late: bool  #: it has missed a beat
+
+
+class Study(StudyItem):
+    """Where a study stands."""
+
+    ending_message: str
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+    retries: int
+    epochs_trained: int
+    epochs_saved: int
+    seconds_left: float | None
+    stops: list[str]
+    front: list[int]  #: numbers of the best trials; more than one where the study has several objectives
+    workers: list[Worker]
+    failures: list[Failures]
+
+
+class TrialItem(BaseModel):
+    """A trial: one attempt at a configuration."""
+
+    trial: int  #: Optuna's number
+    configuration: int
+    attempt: int
+    state: State
+    reason: str | None
+    values: list[Number]
+    epochs: int
+    best_epoch: int | None
+    params: dict[str, Value]
+    started_at: str | None
+    ended_at: str | None
+    seconds: float | None
+    worker: str | None
+    error: str | None  #: the first line of why it failed
+
+
+class Studies(BaseModel):
+    """All studies, the oldest first."""
+
+    studies: list[StudyItem]
+
+
+class Trials(BaseModel):
+    """A page of trials by number, without those that wait."""
+
+    total: int  #: trials that match, on all pages
+    offset: int
+    trials: list[TrialItem]
+
+
+class Best(BaseModel):
+    """The best trial, or of several objectives those that no other dominates."""
+
+    metrics: list[str]
+    directions: list[str]
+    trials: list[TrialItem]
+
+
+class Curve(BaseModel):
+    """The learning curve of a trial."""
+
+    trial: int
+    #: for each run every metric, one value an epoch; empty while it runs, and where the files are not at hand
+    runs: list[dict[str, list[Number]]]
+    #: what Optuna was told, by step: the rungs and about thirty values
+    reported: dict[int, Number]
+
+
+def number(value: float) -> Number:
+    """Return a number that JSON can hold, or its name.
+
+    >>> number(0.5), number(float("inf"))
+    (0.5, 'inf')
+    """
+    if math.isfinite(value):
+        return value
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def study_item(summary: Summary) -> StudyItem:
+    """Return a study in the list of all."""
+    study, best = summary.study, summary.best
+    return StudyItem(
+        name=study.name,
+        state=summary.state,
+        metrics=list(study.spec.metrics),
+        directions=list(study.spec.directions),
+        trials=study.budget,
+        settled=summary.settled,
+        best=None if best is None or best.value is None else number(best.value),
+        created_at=iso(study.created_at),
+        ended_at=iso(study.ended_at),
+    )
+
+
+def study(summary: Summary) -> Study:
+    """Return where a study stands."""
+    return Study(
+        **dict(study_item(summary)),
+        ending_message=summary.study.ending_message,
+        complete=summary.complete,
+        pruned=summary.pruned,
+        failed=summary.failed,
+        running=summary.states.get(State.RUNNING, 0),
+        waiting=summary.states.get(State.WAITING, 0),
+        retries=summary.retries,
+        epochs_trained=summary.epochs_trained,
+        epochs_saved=summary.epochs_saved,
+        seconds_left=summary.seconds_left,
+        stops=list(summary.stops),
+        front=[one.number for one in summary.front],
+        workers=[
+            Worker(
+                id=one.worker_id,
+                host=one.host,
+                slots=one.slots,
+                beat_s_ago=round(max(summary.now - one.beat_at, 0.0), 3),
+                late=one.late(summary.now),
+            )
+            for one in summary.workers
+        ],
+        failures=[
+            Failures(reason=one.reason, attempts=one.attempts, first=one.first, last_error=one.last_error)
+            for one in summary.failures
+        ],
+    )
+
+
+def trial_item(trial: Trial) -> TrialItem:
+    """Return a trial."""
+    attempt = trial.attempt
+    return TrialItem(
+        trial=attempt.number,
+        configuration=attempt.configuration,
+        attempt=attempt.attempt,
+        state=attempt.state,
+        reason=attempt.reason,
+        values=[number(one) for one in attempt.values],
+        epochs=attempt.epoch,
+        best_epoch=trial.best_epoch,
+        params={name: number(one) if isinstance(one, float) else one for name, one in trial.params.items()},
+        started_at=iso(trial.started_at),
+        ended_at=iso(attempt.ended_at),
+        seconds=None if trial.seconds is None else round(trial.seconds, 3),
+        worker=attempt.owner,
+        error=None if trial.failure is None else trial.failure.fingerprint,
+    )
+
+
+def curve(runs: list[Mapping[str, list[float]]], trial: Trial) -> Curve:
+    """Return a trial's learning curve."""
+    return Curve(
+        trial=trial.attempt.number,
+        runs=[{name: [number(one) for one in values] for name, values in run.items()} for run in runs],
+        reported={step: number(value) for step, value in trial.reported.items()},
+    )
