@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format lock clean
+.PHONY: help demo test soak lint format lock chart clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## Tune a small network with two workers, in demo/
 	cd demo && ../$(BIN)/tuner export digits-mlp --model demo-output --studies ../studies
 
 # The attacks have the machine for themselves: what they time is how soon a lost trial goes on.
-test: $(INSTALLED)  ## Run the tests
+test: $(INSTALLED) $(BIN)/helm  ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
 	$(BIN)/pytest tests/faults
 
@@ -32,6 +32,12 @@ lint: $(INSTALLED)  ## Check style, types and the layers
 format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+chart: $(BIN)/helm  ## Write deploy/install.yaml from the Helm chart
+	$(BIN)/python -m tests.helm render
+
+$(BIN)/helm: $(INSTALLED)
+	@test -x $@ || $(BIN)/python -m tests.helm
 
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) --quiet

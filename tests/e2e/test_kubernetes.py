@@ -72,8 +72,8 @@ def test_a_missing_secret_is_told_in_words(tuner: Tuner) -> None:
 
 def _allowed() -> set[tuple[str, str]]:
     """Return verb and resource of each request that the shipped Role allows."""
-    objects = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "workers.yaml").read_text())
-    (role,) = [one for one in objects if one["kind"] == "Role"]
+    objects = yaml.safe_load_all((ROOT / "deploy" / "install.yaml").read_text())
+    (role,) = [one for one in objects if one["kind"] == "Role" and one["metadata"]["name"] == "tuner-submit"]
     return {(verb, resource) for rule in role["rules"] for verb in rule["verbs"] for resource in rule["resources"]}
 
 
@@ -81,17 +81,23 @@ _BOWL = ("--set", "direction=minimize", "--set", "trials=6", "--set", "max_epoch
 
 
 def test_a_study_is_finished_by_its_pods(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]) -> None:
-    """They end by themselves with exactly the budget, and no more was asked of the API than the Role allows."""
+    """They end by themselves with exactly the budget, and no more was asked of the API than the Role allows.
+
+    The coordinator makes as many as the study can use, which asks for no more than submitting.
+    """
     _store_url(kubectl, tuner)
     tuner.add_study("bowl")
     tuner("create", "studies/bowl.py", *_BOWL)
-    assert "would take 2 workers" in tuner("submit", "bowl", *_SMALL, "--workers", "2", "--dry-run").out
+    size = ("--workers", "2", "--min-workers", "1")
+    assert "would take 1 worker" in tuner("submit", "bowl", *_SMALL, *size, "--dry-run").out
     assert kube.of("jobs") == []
-    tuner("submit", "bowl", *_SMALL, "--workers", "2")
-    until("the Job is done", lambda: "done" in _states(tuner, "bowl"))
+    with tuner.start("coordinator", "--scale-in", "default", "--period", "0.2"):
+        tuner("submit", "bowl", *_SMALL, *size)
+        until("the coordinator makes it larger", lambda: kube.of("jobs")[0]["spec"]["completions"] == 2)
+        until("the Job is done", lambda: "done" in _states(tuner, "bowl"))
     assert settled(tuner.attempts()) == list(range(6))
     (job,) = kube.of("jobs")
-    assert (job["status"]["succeeded"], job["status"]["failed"]) == (2, 0)
+    assert (job["status"]["succeeded"], job["status"]["failed"]) == (job["spec"]["completions"], 0)
     assert "worker tuner-bowl-0-" in tuner("logs", "bowl", "--worker", "0").out
     assert {one for one in kube.requests if one[1] != "secrets"} <= _allowed()
 

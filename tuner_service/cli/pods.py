@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 import yaml
@@ -14,7 +15,7 @@ from tuner_service.cli.output import count, out, print_json, print_note, table
 from tuner_service.cluster import submitting
 from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.manifests import Manifest, render
-from tuner_service.cluster.pool import WorkerPool, pack_code
+from tuner_service.cluster.pool import StudyCode, WorkerPool, pack_code
 from tuner_service.errors import ClusterError
 from tuner_service.worker.supervisor import find_study_file
 
@@ -27,6 +28,10 @@ class OutputFormat(StrEnum):
 
 Image = Annotated[str, typer.Option("--image", help="The workers' image, better by digest than by tag.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="How many pods.")]
+MinWorkers = Annotated[
+    int | None,
+    typer.Option("--min-workers", min=1, help="Let the coordinator choose how many, from these to --workers."),
+]
 Gpus = Annotated[int, typer.Option("--gpus", min=0, help="Of each worker, which trains a trial on each.")]
 GpuResource = Annotated[
     str, typer.Option("--gpu-resource", help="What a GPU is called; a MIG slice is nvidia.com/mig-1g.10gb.")
@@ -51,6 +56,7 @@ def render_(
         Path | None, typer.Option("--file", metavar="FILE", help="The study file, which goes along in a ConfigMap.")
     ] = None,
     workers: Workers = 1,
+    min_workers: MinWorkers = None,
     gpus: Gpus = 0,
     gpu_resource: GpuResource = "nvidia.com/gpu",
     cpu: Cpu = "2",
@@ -58,27 +64,13 @@ def render_(
     namespace: Namespace = "default",
     queue: Queue = None,
     profile: Profile = None,
-    secret: Secret = "tuner-storage",  # noqa: S107 - a name
+    storage_secret: Secret = "tuner-storage",  # noqa: S107 - a name
     in_image: InImage = None,
 ) -> None:
     """Print what the workers of a study are on Kubernetes; neither a cluster nor the storage is asked."""
     if (file is None) == (in_image is None):
         raise ClusterError("say where the study file is: --file FILE to send it along, or --in-image DIR")
-    pool = WorkerPool.check(
-        study=study,
-        image=image,
-        workers=workers,
-        gpus=gpus,
-        gpu_resource=gpu_resource,
-        cpu=cpu,
-        memory=memory,
-        namespace=namespace,
-        queue=queue,
-        storage_secret=secret,
-        template=read_profile(profile),
-        code=None if file is None else pack_code(file),
-        studies=in_image or "/studies",
-    )
+    pool = _pool(locals(), None if file is None else pack_code(file))
     print_manifests(render(pool))
 
 
@@ -88,6 +80,7 @@ def submit(
     storage: o.Storage = None,
     studies: o.Studies = o.DEFAULT_STUDIES,
     workers: Workers = 1,
+    min_workers: MinWorkers = None,
     gpus: Gpus = 0,
     gpu_resource: GpuResource = "nvidia.com/gpu",
     cpu: Cpu = "2",
@@ -95,7 +88,7 @@ def submit(
     namespace: Namespace = "default",
     queue: Queue = None,
     profile: Profile = None,
-    secret: Secret = "tuner-storage",  # noqa: S107 - a name
+    storage_secret: Secret = "tuner-storage",  # noqa: S107 - a name
     in_image: InImage = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="The cluster only checks it.")] = False,
     output: Annotated[
@@ -105,38 +98,26 @@ def submit(
     """Start workers of a study on Kubernetes, with the study file whose code the study recorded."""
     record = o.connect(storage).study(study)
     code = None if in_image is not None else pack_code(find_study_file(record, studies)[0])
-    pool = WorkerPool.check(
-        study=study,
-        image=image,
-        workers=workers,
-        gpus=gpus,
-        gpu_resource=gpu_resource,
-        cpu=cpu,
-        memory=memory,
-        namespace=namespace,
-        queue=queue,
-        storage_secret=secret,
-        template=read_profile(profile),
-        code=code,
-        studies=in_image or "/studies",
-    )
+    pool = _pool(locals(), code)
     sent = submitting.submit(Cluster(), pool, dry_run=dry_run)
     if output is not None:
         print_manifests(sent)
     elif dry_run:
-        print_note(f"{namespace} would take {count(workers, 'worker')} of {study}")
+        print_note(f"{namespace} would take {count(pool.first, 'worker')} of {study}")
     else:
-        print_note(f"{count(workers, 'worker')} of {study} in {namespace}; `tuner pods {study}` shows them")
+        print_note(f"{count(pool.first, 'worker')} of {study} in {namespace}; `tuner pods {study}` shows them")
 
 
 def scale(
     study: o.Study,
     workers: Annotated[int, typer.Option("--workers", min=0, help="How many pods; with 0 the GPUs are free.")],
+    min_workers: MinWorkers = None,
     namespace: Namespace = "default",
 ) -> None:
     """Change how many workers a study has on Kubernetes; those that go hand back what they train."""
-    submitting.scale(Cluster(), study, namespace, workers)
-    print_note(f"{study} has {count(workers, 'worker')} in {namespace}")
+    submitting.scale(Cluster(), study, namespace, workers, min_workers)
+    number = count(workers, "worker") if min_workers is None else f"{min_workers} to {workers} workers"
+    print_note(f"{study} has {number} in {namespace}")
 
 
 def pods(study: o.Study, namespace: Namespace = "default", json: o.Json = False) -> None:
@@ -157,6 +138,14 @@ def logs(
     """Print what a worker of a study on Kubernetes has said."""
     for piece in submitting.logs(Cluster(), study, namespace, worker=worker, follow=follow):
         print(piece, end="", flush=True)
+
+
+def _pool(options: Mapping[str, object], code: StudyCode | None) -> WorkerPool:
+    """Return what the options of `render` or `submit` ask for; most are called as the pool's fields are."""
+    fields = {name: value for name, value in options.items() if name in WorkerPool.model_fields}
+    studies = options["in_image"] or "/studies"
+    profile = cast("Path | None", options["profile"])
+    return WorkerPool.check(**{**fields, "template": read_profile(profile), "code": code, "studies": studies})
 
 
 def read_profile(path: Path | None) -> dict[str, object]:

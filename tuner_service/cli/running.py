@@ -17,6 +17,8 @@ from tuner_service.cli import options as o
 from tuner_service.cli.exporting import print_front
 from tuner_service.cli.inspecting import print_failure, status_lines
 from tuner_service.cli.output import out, print_note, print_warning, table
+from tuner_service.cluster.api import Cluster
+from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created, has_tables
 from tuner_service.coordinator.studies import create as create_study
@@ -176,6 +178,14 @@ def worker(
 def coordinator(
     storage: o.Storage = None,
     period: Annotated[float, typer.Option("--period", min=0.1, help="Seconds from one look to the next.")] = 5.0,
+    scale_in: Annotated[
+        str | None,
+        typer.Option(
+            "--scale-in",
+            metavar="NAMESPACE",
+            help="Also choose how many workers those studies have that were submitted there with --min-workers.",
+        ),
+    ] = None,
 ) -> None:
     """Keep all studies going: collect what fell behind, end what is done. Optional: workers do so too."""
     ledger = o.connect(storage)
@@ -185,7 +195,9 @@ def coordinator(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     print_note(f"coordinating the studies of {bootstrap.storage_url(storage)}")
-    coordinate(ledger, stopping, period_s=period)
+    # It looks again in a moment, and has other studies to look after.
+    scaler = None if scale_in is None else JobScaler(Cluster(patience_s=period), scale_in)
+    coordinate(ledger, stopping, period_s=period, scaler=scaler)
 
 
 def watch(

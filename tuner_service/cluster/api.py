@@ -22,7 +22,7 @@ _TIMEOUT = (5, 30)
 #: The same where a log is followed, in which a worker may say nothing for hours.
 _LOG_TIMEOUT = (5, 86_400)
 #: How long a server that does not answer is asked again.
-_PATIENCE_S = 60.0
+PATIENCE_S = 60.0
 _MERGE = "application/merge-patch+json"
 
 
@@ -33,7 +33,8 @@ class Unreachable(Exception):  # noqa: N818 - it becomes a ClusterError where it
 class Cluster:
     """One cluster, by the current context of the user's kubeconfig or, in a pod, by its service account."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         try:
             # By name: its types differ from version to version.
             kubernetes: Any = importlib.import_module("kubernetes")
@@ -139,16 +140,12 @@ class Cluster:
                 raise ClusterError(_refusal(error.status, what, _message(error))) from None
 
         try:
-            return _again(once)
+            for attempt in stamina.retry_context(on=Unreachable, attempts=None, timeout=self._patience_s, wait_max=2.0):
+                with attempt:
+                    return once()
+            raise AssertionError  # pragma: no cover - the last attempt returns or raises
         except Unreachable as error:
             raise ClusterError(f"the cluster does not answer: cannot {what}: {error}") from None
-
-
-def _again(once: Callable[[], T]) -> T:
-    for attempt in stamina.retry_context(on=Unreachable, attempts=None, timeout=_PATIENCE_S, wait_max=2.0):
-        with attempt:
-            return once()
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
 def _message(error: Any) -> str:  # noqa: ANN401 - an ApiException

@@ -34,8 +34,8 @@ _RETRIES_OF_A_WORKER = 3
 _INTERRUPTED, _MISCONFIGURED = 75, 78
 
 
-def render(pool: WorkerPool) -> list[Manifest]:
-    """Return what a pool is on a cluster: its code, if it is not in the image, and its Jobs.
+def render(pool: WorkerPool, size: int | None = None) -> list[Manifest]:
+    """Return what a pool of some size is on a cluster: its code, if it is not in the image, and its Jobs.
 
     Kueue admits and preempts a Job as a whole, so under a queue every worker is a Job of its own; elsewhere all are one
     Job, which can be scaled.
@@ -43,10 +43,11 @@ def render(pool: WorkerPool) -> list[Manifest]:
     Raises:
         ClusterError: If the admin's template breaks what workers rely on.
     """
+    size = pool.first if size is None else size
     code = [] if pool.code is None else [render_code(pool)]
     if pool.queue is None:
-        return [*code, _job(pool, pool.name, pool.workers)]
-    return [*code, *(_job(pool, f"{pool.name}-{index}", 1) for index in range(pool.workers))]
+        return [*code, _job(pool, pool.name, size)]
+    return [*code, *(_job(pool, f"{pool.name}-{index}", 1) for index in range(size))]
 
 
 def selector(study_label: str) -> str:
@@ -71,11 +72,24 @@ def render_code(pool: WorkerPool) -> Manifest:
     }
 
 
+def kept_pool(pool: WorkerPool) -> str:
+    """Return what scaling renders again, as a Job keeps it; the code is in its ConfigMap."""
+    return json.dumps(
+        pool.model_dump(mode="json", exclude_defaults=True, exclude={"code": {"sources"}}), sort_keys=True
+    )
+
+
+def pool_of(job: Manifest) -> WorkerPool:
+    """Return the pool that a Job belongs to, without its code's text."""
+    kept = json.loads(job["metadata"]["annotations"][POOL_ANNOTATION])
+    if kept.get("code"):
+        kept["code"]["sources"] = {}
+    return WorkerPool.check(**kept)
+
+
 def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:
     metadata = _metadata(pool, name)
-    # What scaling renders again; the code is in its ConfigMap.
-    kept = pool.model_dump(mode="json", exclude_defaults=True, exclude={"code": {"sources"}})
-    metadata["annotations"] = {POOL_ANNOTATION: json.dumps(kept, sort_keys=True)}
+    metadata["annotations"] = {POOL_ANNOTATION: kept_pool(pool)}
     if pool.queue is not None:
         metadata["labels"]["kueue.x-k8s.io/queue-name"] = pool.queue
     return {

@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from tuner_service.domain.spec import StudyName
 from tuner_service.errors import ClusterError
@@ -39,7 +39,8 @@ class WorkerPool(BaseModel):
 
     study: StudyName
     image: str = Field(min_length=1)  #: the worker's; better by digest than by tag
-    workers: PositiveInt = 1
+    workers: PositiveInt = 1  #: at most, where there may be fewer
+    min_workers: PositiveInt | None = None  #: the coordinator chooses from so many to `workers`; None: always `workers`
     namespace: str = Field("default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
     gpus: NonNegativeInt = 0  #: of each worker, which trains a trial on each
     gpu_resource: str = "nvidia.com/gpu"  #: or a MIG slice, such as nvidia.com/mig-1g.10gb
@@ -51,6 +52,12 @@ class WorkerPool(BaseModel):
     code: StudyCode | None = None  #: None: the file is in the image
     studies: str = "/studies"  #: folder of the study files in the container
     template: Mapping[str, Any] = Field(default_factory=dict)  #: an admin's pod template, laid over ours
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers must be at most workers ({self.workers}), got {self.min_workers}")
+        return self
 
     @classmethod
     def check(cls, **fields: object) -> WorkerPool:
@@ -67,6 +74,11 @@ class WorkerPool(BaseModel):
                 for one in error.errors(include_url=False)
             )
             raise ClusterError(f"workers cannot be rendered: {wrong}") from None
+
+    @property
+    def first(self) -> int:
+        """How many workers there are in the beginning."""
+        return self.min_workers or self.workers
 
     @property
     def name(self) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tuner_service.cluster.api import Cluster
-from tuner_service.cluster.manifests import POOL_ANNOTATION, Manifest, render, selector
+from tuner_service.cluster.manifests import POOL_ANNOTATION, Manifest, kept_pool, pool_of, render, selector
 from tuner_service.cluster.pool import WorkerPool
 from tuner_service.cluster.reasons import job_state, pod_state
 from tuner_service.errors import ClusterError
@@ -35,7 +34,7 @@ def submit(cluster: Cluster, pool: WorkerPool, *, dry_run: bool = False) -> list
     """
     manifests = render(pool)
     there = _jobs(cluster, pool.namespace, pool.name)
-    active = [job["metadata"]["name"] for job in there if not _has_ended(job)]
+    active = [job["metadata"]["name"] for job in there if not has_ended(job)]
     if active:
         raise ClusterError(
             f"{pool.study} has workers in {pool.namespace} already ({', '.join(active)}); change their number with "
@@ -48,29 +47,44 @@ def submit(cluster: Cluster, pool: WorkerPool, *, dry_run: bool = False) -> list
     return manifests
 
 
-def scale(cluster: Cluster, study: str, namespace: str, workers: int) -> None:
-    """Change how many workers a study has; none leaves its Job suspended, or without one under a queue.
+def scale(cluster: Cluster, study: str, namespace: str, workers: int, min_workers: int | None = None) -> None:
+    """Change how many workers a study has, or between which limits the coordinator chooses from now on.
+
+    None leaves its Job suspended, or without one under a queue.
 
     Raises:
         ClusterError: If it has no workers there.
     """
     pool, jobs = _pool(cluster, study, namespace)
-    if pool.queue is None:
-        # Both at once: only together may they change.
-        size = {"completions": workers, "parallelism": workers, "suspend": False}
-        name = jobs[0]["metadata"]["name"]
-        cluster.patch(*_JOBS, namespace, name, {"spec": size if workers else {"suspend": True}})
-        return
-    wanted = {
-        one["metadata"]["name"]: one
-        for one in (render(pool.model_copy(update={"workers": workers})) if workers else [])
-        if one["kind"] == "Job"
-    }
+    pool = WorkerPool.check(**{**dict(pool), "workers": workers or pool.workers, "min_workers": min_workers})
+    changed = {"metadata": {"annotations": {POOL_ANNOTATION: kept_pool(pool)}}}
     for job in jobs:
-        if job["metadata"]["name"] not in wanted and not _has_ended(job):
-            cluster.delete(*_JOBS, namespace, job["metadata"]["name"])
+        cluster.patch(*_JOBS, namespace, job["metadata"]["name"], changed)
+    now = len(jobs) if pool.queue else int(jobs[0]["spec"]["completions"])
+    size = workers if min_workers is None else min(max(now, min_workers), workers)
+    if pool.queue is None:
+        spec = {"suspend": False, **_size(size)} if workers else {"suspend": True}
+        cluster.patch(*_JOBS, namespace, jobs[0]["metadata"]["name"], {"spec": spec})
+    else:
+        resize(cluster, pool, jobs, size)
+
+
+def resize(cluster: Cluster, pool: WorkerPool, jobs: list[Manifest], workers: int) -> None:
+    """Make a pool, whose Jobs these are, this large; one that is suspended stays so."""
+    if pool.queue is None:
+        cluster.patch(*_JOBS, pool.namespace, jobs[0]["metadata"]["name"], {"spec": _size(workers)})
+        return
+    wanted = {one["metadata"]["name"]: one for one in render(pool, workers) if one["kind"] == "Job"}
+    for job in jobs:
+        if job["metadata"]["name"] not in wanted and not has_ended(job):
+            cluster.delete(*_JOBS, pool.namespace, job["metadata"]["name"])
     for manifest in wanted.values():
         cluster.create(manifest)
+
+
+def _size(workers: int) -> Manifest:
+    # Both at once: only together may they change.
+    return {"completions": workers, "parallelism": workers}
 
 
 def pods(cluster: Cluster, study: str, namespace: str) -> list[PodLine]:
@@ -107,6 +121,11 @@ def logs(cluster: Cluster, study: str, namespace: str, *, worker: str | None, fo
     yield from cluster.logs(namespace, chosen[-1]["metadata"]["name"], follow=follow)
 
 
+def has_ended(job: Manifest) -> bool:
+    """Return whether a Job is complete, or has failed."""
+    return job_state(job) == "done" or job_state(job).startswith("failed")
+
+
 def _remove(cluster: Cluster, pool: WorkerPool, jobs: list[Manifest]) -> None:
     """Remove Jobs that have ended, so that others can have their names."""
     for job in jobs:
@@ -123,18 +142,11 @@ def _pool(cluster: Cluster, study: str, namespace: str) -> tuple[WorkerPool, lis
     jobs = _jobs(cluster, namespace, name)
     if not jobs:
         raise ClusterError(f"{study} has no workers in {namespace}; start some with `tuner submit {study}`")
-    kept = json.loads(jobs[0]["metadata"]["annotations"][POOL_ANNOTATION])
-    if kept.get("code"):
-        kept["code"]["sources"] = {}
-    return WorkerPool.check(**kept), jobs
+    return pool_of(jobs[0]), jobs
 
 
 def _jobs(cluster: Cluster, namespace: str, name: str) -> list[Manifest]:
     return cluster.find(*_JOBS, namespace, label_selector=selector(name))
-
-
-def _has_ended(job: Manifest) -> bool:
-    return job_state(job) == "done" or job_state(job).startswith("failed")
 
 
 def _events(cluster: Cluster, pod: Manifest) -> list[Manifest]:

@@ -8,13 +8,11 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from tuner_service.cluster.manifests import POOL_ANNOTATION, Manifest, overlay, render
 from tuner_service.cluster.pool import StudyCode, WorkerPool, pack_code
 from tuner_service.errors import ClusterError
 
-ROOT = Path(__file__).parents[3]
 VERSIONS = ["1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
 CODE = StudyCode(file="digits_mlp.py", digest="0123456789abcdef", sources={"digits_mlp.py": "spec = 1"})
 
@@ -247,10 +245,3 @@ def test_an_overlay_leaves_both_as_they_were() -> None:
         {"a": [{"name": "x", "v": 1}], "b": [1]},
         {"a": [{"name": "x", "w": 2}], "b": [1, 2], "c": {}},
     )
-
-
-@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
-def test_what_a_namespace_needs_is_valid(version: str) -> None:
-    """The objects that are applied once, before anything is submitted."""
-    for manifest in yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "workers.yaml").read_text()):
-        kubernetes_validate.validate(manifest, version, strict=True)
