@@ -6,6 +6,7 @@ from typing import Any
 
 from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.outcome import RULES, Reason, State
+from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.spec import StudySpec, parse_spec
 from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
 
@@ -21,9 +22,9 @@ def make_new_study(**fields: Any) -> NewStudy:
     """Return what a study of this specification is created from."""
     points = fields.pop("of_points", ())
     spec = make_spec(**fields)
-    space, versions = {"lr": "{}"}, {"keras": "3.15.0"}
+    space, provenance = {"lr": "{}"}, Provenance("3.11.9", packages={"keras": "3.15.0"}, data="d" * 16, dirty=False)
     budget = spec.trials or len(points)
-    return NewStudy(spec, CODE, "build_model", "/artifacts", "probe", space, versions, budget, points)
+    return NewStudy(spec, CODE, "build_model", "/artifacts", "probe", space, provenance, budget, points)
 
 
 def make_study(*, budget: int | None = None, spec: StudySpec | None = None, **fields: Any) -> StudyRecord:

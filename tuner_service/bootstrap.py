@@ -120,6 +120,7 @@ def run(
     changes: Sequence[Mapping[str, object]] = (),
     artifacts: str | None = None,
     accept_code: bool = False,
+    command: str = "",
     created: Callable[[Created], None] = lambda _: None,
     follow: Callable[[LedgerStorage, str, Callable[[], object]], object] | None = None,
 ) -> StudyRecord:
@@ -133,6 +134,7 @@ def run(
         changes: Fields that replace those of the file's specification, later ones last.
         artifacts: Where curves and models are kept; see ``artifacts_url``.
         accept_code: Let a study go on with code that has changed.
+        command: What the user typed, without secrets, to be recorded.
         created: Called once the study is there.
         follow: Shows the study until it has ended: called with the storage, the study's name and a function to call
             every second or so, which looks after the workers. By default nothing is shown.
@@ -146,7 +148,8 @@ def run(
 
     url = storage_url(storage)
     ledger = open_storage(url)
-    made = create(ledger, path, changes=changes, artifacts=artifacts_url(artifacts), accept_code=accept_code)
+    where = artifacts_url(artifacts)
+    made = create(ledger, path, changes=changes, artifacts=where, accept_code=accept_code, command=command)
     created(made)
     name = made.study.name
     if made.study.ending is None:

@@ -340,7 +340,7 @@ class TestStudies:
         assert storage.study("digits") == study
         assert (study.spec, study.budget, study.code, study.kind) == (new.spec, 7, new.code, new.kind)
         assert (study.artifacts, study.probe, study.space) == (new.artifacts, new.probe, new.space)
-        assert (study.versions, study.control, study.ending) == (new.versions, Control.RUN, None)
+        assert (study.provenance, study.control, study.ending) == (new.provenance, Control.RUN, None)
         assert before - 0.01 <= study.created_at <= storage.now() + 0.01
 
     def test_studies_are_listed_the_oldest_first(self, storage: LedgerStorage) -> None:
@@ -825,15 +825,17 @@ class TestSettling:
 
     def test_every_reason_becomes_its_state(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """In the ledger and for Optuna."""
+        said: dict[str, Any] = {"attributes": {"note": [1, "x"]}, "environment": {"host": "h", "data": "d"}}
         for number, reason in enumerate(Reason):
             claim = _insert_and_claim(storage, study, number)
-            _settle(storage, claim, reason, value=0.5, epochs=3, best_epoch=2, attributes={"note": [1, "x"]})
+            _settle(storage, claim, reason, value=0.5, epochs=3, best_epoch=2, **said)
         theirs = _opened_by_optuna(storage).get_all_trials(study.study_id)
         for row, trial, reason in zip(storage.attempts(study.study_id), theirs, Reason, strict=True):
             assert (row.state, row.reason, row.epoch, row.value) == (RULES[reason].state, reason, 3, 0.5)
             assert row.ended_at == pytest.approx(storage.now(), abs=30)
             assert (trial.state.name, trial.user_attrs) == (row.state, {"reason": reason, "note": [1, "x"]})
             assert trial.datetime_complete is not None
+        assert [one.environment for one in storage.trials(study.study_id)] == [said["environment"]] * len(Reason)
 
     def test_what_is_no_number_is_no_value(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """A diverged trial has no value that a sampler would learn."""

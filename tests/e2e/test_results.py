@@ -176,7 +176,7 @@ def test_export_formats_hold_the_same(tuner: Tuner) -> None:
     assert document["version"] == 1
     assert document["study"]["specification"]["pruner"]["kind"] == "hyperband"
     assert set(document["study"]["search_space"]) == {"units", "learning_rate", "batch_size"}
-    assert document["study"]["versions"]["keras"].startswith("3.")
+    assert document["study"]["record"]["packages"]["keras"].startswith("3.")
     assert document["best"]["trial"] == tuner("best", "digits", "--json").json("best")["trial"]
     assert [len(one["curves"][0]["loss"]) for one in document["trials"]] == [
         one["epochs"] for one in document["trials"]

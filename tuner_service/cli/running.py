@@ -23,6 +23,7 @@ from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created, has_tables
 from tuner_service.coordinator.studies import create as create_study
 from tuner_service.domain.outcome import Reason
+from tuner_service.domain.provenance import shown_command
 from tuner_service.domain.study import Ending
 from tuner_service.ledger.patience import patiently
 from tuner_service.results import trials as reading
@@ -58,6 +59,7 @@ def create(
         changes=o.changes(config, set_, warm_start, backend),
         artifacts=bootstrap.artifacts_url(artifacts),
         accept_code=accept_code,
+        command=shown_command(["tuner", *sys.argv[1:]]),
     )
     name, folder = created.study.name, "" if file.parent == o.DEFAULT_STUDIES else f" --studies {file.parent}"
     print_note(f"{name}: {created.note}; its workers: tuner worker {name}{folder}")
@@ -97,6 +99,7 @@ def run(
             changes=o.changes(config, set_, warm_start, backend),
             artifacts=artifacts,
             accept_code=accept_code,
+            command=shown_command(["tuner", *sys.argv[1:]]),
             created=created,
             follow=_follow,
         ).name

@@ -105,14 +105,13 @@ def pack_code(path: Path) -> StudyCode:
         StudyFileError: If there is no such file, or it is not Python.
         ClusterError: If a ConfigMap cannot hold it.
     """
-    digest, found = study_file.read_code(path)
-    sources = {str(source.relative_to(path.parent)): text for source, text in found.items()}
-    in_folders = sorted(name for name in sources if "/" in name)
-    size = sum(len(text.encode()) for text in sources.values())
+    code = study_file.read_code(path)
+    in_folders = sorted(name for name in code.sources if "/" in name)
+    size = sum(len(text.encode()) for text in code.sources.values())
     if in_folders or size > _CODE_BYTES:
         what = f"folders ({', '.join(in_folders)})" if in_folders else f"{size} bytes of code"
         raise ClusterError(
             f"a ConfigMap cannot hold {what}; put {path.name} with what it imports into the image, and name its folder "
             "there with --in-image"
         )
-    return StudyCode(file=path.name, digest=digest, sources=sources)
+    return StudyCode(file=code.file, digest=code.digest, sources=code.sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tuner_service.coordinator.control import check_may_go_on
 from tuner_service.coordinator.points import points_of
+from tuner_service.domain.code import Code
 from tuner_service.domain.override import override
 from tuner_service.domain.revision import differences, revised, what_changed
 from tuner_service.domain.sampler import is_exhaustive
@@ -24,10 +26,11 @@ from tuner_service.errors import (
 )
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.space import merge
-from tuner_service.storage.artifacts import Artifacts
+from tuner_service.storage.artifacts import Artifacts, code_file
 from tuner_service.storage.ledger_storage import LedgerStorage
-from tuner_service.training import isolated, study_file
+from tuner_service.training import isolated
 from tuner_service.training.inspection import Inspection, inspect
+from tuner_service.training.study_file import read_code
 
 DEFAULT_ARTIFACTS = "tuner-artifacts"
 
@@ -47,6 +50,7 @@ def create(
     changes: Sequence[Mapping[str, object]] = (),
     artifacts: str | None = None,
     accept_code: bool = False,
+    command: str = "",
 ) -> Created:
     """Make a study of a study file, or continue the study of that name; its first rows wait then.
 
@@ -56,6 +60,7 @@ def create(
         changes: Fields that replace those of its specification, later ones last.
         artifacts: A folder or fsspec URL for curves and models; ``./tuner-artifacts`` without one.
         accept_code: Let a study go on with code that has changed since it was created.
+        command: What the user typed, without secrets, to be recorded.
 
     Raises:
         SpecError: If the specification is not valid.
@@ -63,15 +68,16 @@ def create(
         StudyExistsError: If the study of that name means something else; nothing is changed.
         CodeChangedError: If the study of that name was created with other code; nothing is changed.
     """
-    digest = study_file.digest(path)
+    code = read_code(path)
     # Before Keras is imported: a storage that cannot be reached is told at once.
     there = has_tables(storage)
     inspection = isolated.call(inspect, path.resolve(), list(changes))
     if not there:
         storage.create_tables()
-    created = _continue(storage, path, inspection, digest, accept_code=accept_code)
+    created = _continue(storage, code, inspection, accept_code=accept_code)
     if created is None:
-        created = _create(storage, path, inspection, digest, artifacts or DEFAULT_ARTIFACTS)
+        inspection = replace(inspection, provenance=replace(inspection.provenance, command=command))
+        created = _create(storage, code, inspection, artifacts or DEFAULT_ARTIFACTS)
     return Created(reconcile(storage, created.study.name), created.note)
 
 
@@ -121,7 +127,7 @@ def extend(
     return reconcile(storage, name)
 
 
-def _create(storage: LedgerStorage, path: Path, inspection: Inspection, digest: str, artifacts: str) -> Created:
+def _create(storage: LedgerStorage, code: Code, inspection: Inspection, artifacts: str) -> Created:
     spec = inspection.spec
     if "://" not in artifacts:
         artifacts = str(Path(artifacts).expanduser().resolve())
@@ -138,20 +144,25 @@ def _create(storage: LedgerStorage, path: Path, inspection: Inspection, digest: 
         )
     # The files first: a study that is recorded is one whose artifacts can be written.
     kept.leave_probe(probe)
-    code = CodeRecord(path.name, digest)
+    _keep_sources(kept, code)
     budget = spec.trials or len(points)
     new = NewStudy(
         spec,
-        code,
+        CodeRecord(code.file, code.digest),
         inspection.kind,
         artifacts,
         probe,
         space,
-        inspection.versions,
+        inspection.provenance,
         budget=budget if inspection.cells is None else min(budget, len(points)),
         points=points,
     )
     return Created(storage.create_study(new), _note(inspection, new))
+
+
+def _keep_sources(kept: Artifacts, code: Code) -> None:
+    """Keep the text of a study's code, for people and to say later what changed; nothing runs it from there."""
+    kept.put_text(json.dumps(dict(code.sources)), code_file(code.digest))
 
 
 def _note(inspection: Inspection, new: NewStudy) -> str:
@@ -168,9 +179,7 @@ def _note(inspection: Inspection, new: NewStudy) -> str:
     return ", ".join(["created", *said])
 
 
-def _continue(
-    storage: LedgerStorage, path: Path, inspection: Inspection, digest: str, *, accept_code: bool
-) -> Created | None:
+def _continue(storage: LedgerStorage, code: Code, inspection: Inspection, *, accept_code: bool) -> Created | None:
     spec = inspection.spec
     try:
         study = storage.study(spec.name)
@@ -188,15 +197,16 @@ def _continue(
             "use `tuner stop` to end it early"
         )
     note = "continued"
-    if digest != study.code.digest:
+    if code.digest != study.code.digest:
         if not accept_code:
             raise CodeChangedError(
-                f"the code of {path} has changed since study {spec.name!r} was created (digest {study.code.digest}, "
-                f"now {digest}), so that its trials would not be comparable. Undo the change, create a study of "
-                "another name, or let it go on with --accept-code"
+                f"the code of {code.file} has changed since study {spec.name!r} was created (digest "
+                f"{study.code.digest}, now {code.digest}), so that its trials would not be comparable. Undo the "
+                "change, create a study of another name, or let it go on with --accept-code"
             )
+        _keep_sources(Artifacts(study.artifacts, study.name), code)
         accepted = (*study.code.accepted, study.code.digest)
-        storage.accept_code(study.study_id, CodeRecord(path.name, digest, accepted))
+        storage.accept_code(study.study_id, CodeRecord(code.file, code.digest, accepted))
         note = "continued with other code"
     new = revised(study.spec, spec)
     if new != study.spec:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from tuner_service.errors import StudyFileError
 
 #: Returns the source of a module that lies beside the study file, or ``None`` where there is none of that name.
 FindSource = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A study file with the modules beside it that it imports, as text."""
+
+    file: str  #: name of the study file
+    digest: str
+    sources: Mapping[str, str]  #: text by path below the study file's folder, the study file's first
 
 
 def code_digest(source: str, find_source: FindSource, *, file: str = "the study file") -> str:

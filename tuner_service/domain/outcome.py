@@ -122,6 +122,7 @@ class Outcome:
     resumed_from: int = 0  #: epochs of ``epochs`` that an earlier attempt had trained
     checkpoint: int = 0  #: epochs after which it was last saved
     others: tuple[float, ...] = ()  #: the values of further objectives
+    environment: Mapping[str, str] = field(default_factory=dict)  #: what trained it: host, device, digest of the data
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -15,13 +15,19 @@ _FREE = {"trials", "stop", "limits", "max_repeated_errors"}
 
 def differences(recorded: StudySpec, received: StudySpec) -> list[str]:
     """Return a line for each field whose change would change what a trial of the study means."""
-    # A direction that is said and one that is known are the same.
-    old, new = (one.model_dump() | {"direction": _one_or_all(one.directions)} for one in (recorded, received))
+    old, new = meaning(recorded), meaning(received)
     return [
         f"{field}: recorded {_plain(old[field])}, received {_plain(new[field])}"
         for field in old
-        if field not in _FREE and old[field] != new[field]
+        if old[field] != new[field]
     ]
+
+
+def meaning(spec: StudySpec) -> dict[str, Any]:
+    """Return the fields that decide what a trial of the study means."""
+    # A direction that is said and one that is known are the same.
+    fields = spec.model_dump() | {"direction": _one_or_all(spec.directions)}
+    return {name: value for name, value in fields.items() if name not in _FREE}
 
 
 def revised(recorded: StudySpec, received: StudySpec) -> StudySpec:

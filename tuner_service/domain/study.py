@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tuner_service.domain.attempt import Param
+from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.spec import StudySpec
 
 
@@ -57,7 +58,7 @@ class StudyRecord:
     artifacts: str  #: where curves and models are kept
     probe: str  #: content of the probe file there, by which a worker knows that it is the same place
     space: Mapping[str, str] = field(default_factory=dict)  #: parameter name to distribution, as probing found them
-    versions: Mapping[str, str] = field(default_factory=dict)  #: package name to version, at creation
+    provenance: Provenance = field(default_factory=Provenance)  #: what it was created with
     points: int = 0  #: configurations with a point of their own: the first so many, all cells of a grid
     control: Control = Control.RUN
     ending: Ending | None = None
@@ -81,6 +82,6 @@ class NewStudy:
     artifacts: str
     probe: str
     space: Mapping[str, str]
-    versions: Mapping[str, str]
+    provenance: Provenance
     budget: int
     points: Sequence[Point] = ()  #: of the configurations 0, 1, ...

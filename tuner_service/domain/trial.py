@@ -23,6 +23,7 @@ class Trial:
     failure: Failure | None = None
     started_at: float | None = None
     code: str | None = None  #: digest of the code that trained it
+    environment: Mapping[str, str] = field(default_factory=dict)  #: what trained it: host, device, digest of the data
 
     @property
     def runs(self) -> list[RunRecord]:

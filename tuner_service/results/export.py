@@ -15,6 +15,7 @@ import yaml
 
 from tuner_service.domain.front import front
 from tuner_service.domain.outcome import State
+from tuner_service.domain.provenance import spec_digest
 from tuner_service.domain.run import RUNS
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
@@ -75,8 +76,19 @@ def study_fields(study: StudyRecord) -> dict[str, Any]:
         "code": study.code.digest,
         "accepted_code": list(study.code.accepted),
         "artifacts": study.artifacts,
-        "versions": dict(study.versions),
+        "record": record_fields(study),
         "search_space": {name: _distribution(text) for name, text in study.space.items()},
+    }
+
+
+def record_fields(study: StudyRecord) -> dict[str, Any]:
+    """Return what a study's results depend on, as plain data."""
+    return {
+        "specification": spec_digest(study.spec),
+        "code": study.code.digest,
+        "seed": study.spec.seed,
+        "backend": study.spec.backend,
+        **dataclasses.asdict(study.provenance),
     }
 
 
@@ -102,6 +114,7 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "seconds": None if trial.seconds is None else round(trial.seconds, 3),
         "worker": attempt.owner,
         "code": trial.code,
+        "environment": dict(trial.environment),
         "failure": None if trial.failure is None else dict(trial.failure.__dict__),
         "reported": {str(step): _plain(value) for step, value in trial.reported.items()},
         "attributes": _plain({name: value for name, value in trial.attributes.items() if name != RUNS}),

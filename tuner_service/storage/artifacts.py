@@ -159,3 +159,8 @@ def _open(url: str) -> tuple[Any, str]:
 def trial_folder(number: int) -> str:
     """Return the folder of an attempt's files: trial numbers are never given twice."""
     return f"trials/{number:05d}"
+
+
+def code_file(digest: str) -> str:
+    """Return the name of the file that holds the text of a study's code, as JSON: text by path."""
+    return f"code/{digest}.json"

@@ -23,8 +23,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: Version of the ``tuner_`` tables; raised by every change to them.
-SCHEMA_VERSION = 2
+#: Version of the ``tuner_`` tables; raised by every change to them. 3: where studies and attempts come from.
+SCHEMA_VERSION = 3
 
 optuna_metadata = MetaData()
 metadata = MetaData()
@@ -138,7 +138,7 @@ tuner_studies = Table(
     Column("artifacts", Text, nullable=False),
     Column("probe", String(64), nullable=False),
     Column("space", Text, nullable=False),
-    Column("versions", Text, nullable=False),
+    Column("provenance", Text, nullable=False),
     Column("points", Integer, nullable=False),
     Column("control", String(20), nullable=False),
     Column("ending", String(20)),
@@ -173,6 +173,7 @@ tuner_attempts = Table(
     Column("error", Text),
     Column("failure", Text),
     Column("code", String(64)),
+    Column("environment", Text),
     Column("draw", String(32)),
     # What makes the budget exact: nobody can insert an attempt twice.
     UniqueConstraint("study_id", "configuration", "attempt", name="tuner_attempts_once"),

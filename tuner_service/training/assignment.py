@@ -67,3 +67,4 @@ class Result:
     best_epoch: int | None = None
     failure: Failure | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)  #: what trained it: device, digest of the data

@@ -64,7 +64,7 @@ def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
             result = _run_objective(study, trial, len(task.metrics))
         else:
             result = _train_network(study, trial, data, pipe, task, Path(scratch))
-        pipe.tell("done", result)
+        pipe.tell("done", dataclasses.replace(result, environment=_environment(task)))
     except (TrialLostError, EOFError):
         # Nobody waits for this any more: the trial went to another worker, or no trial was left.
         return
@@ -136,6 +136,14 @@ def _record(task: Assignment, watch: EpochWatch) -> dict[str, object]:
     record[RUNS] = [dataclasses.asdict(one.record) for one in watch.finished]
     spread = spread_of([one.record.value for one in watch.finished])
     return record if spread is None else {**record, "std": spread.std}
+
+
+def _environment(task: Assignment) -> dict[str, str]:
+    from tuner_service.training.provenance import device_name
+    from tuner_service.training.warm import WARM
+
+    found = {"device": device_name(task.devices)}
+    return found if WARM.data_digest is None else {**found, "data": WARM.data_digest}
 
 
 def _cause(error: BaseException) -> Reason:

@@ -7,7 +7,6 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from tuner_service.domain.measured import MEASURED
 from tuner_service.domain.objective_value import BestEpoch
 from tuner_service.domain.override import override
+from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.sampler import Grid, is_exhaustive
 from tuner_service.domain.spec import StudySpec, parse_spec
 from tuner_service.errors import SpecError, TunerServiceError, UserCodeError
@@ -25,6 +25,7 @@ from tuner_service.search.sampler import make_sampler
 from tuner_service.training import study_file
 from tuner_service.training.backend import settled
 from tuner_service.training.data import Data
+from tuner_service.training.provenance import look
 from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
 
 #: Draws from the search space, and seconds after which no further one is begun.
@@ -42,7 +43,7 @@ class Inspection:
     spec: StudySpec
     kind: str
     draws: Sequence[Mapping[str, BaseDistribution]]  #: the parameters of some draws from the search space
-    versions: Mapping[str, str]  #: package name to version
+    provenance: Provenance  #: without the command
     cells: Sequence[Cell] | None = None  #: where each cell is tried once, in the order in which they are
 
 
@@ -56,12 +57,15 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     """
     study = study_file.load(path)
     spec = specification(study, changes)
-    draws = _probe(study, spec) if study.kind == "build_model" else []
+    data = None
+    if study.kind == "build_model":
+        data = _guarded("load_data", path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
+    draws = [] if data is None else _probe(study, spec, data)
     tried = None
     if is_exhaustive(spec.sampler):
         tried, found = cells(study, spec)
         draws = [*draws, *found]
-    return Inspection(spec, study.kind, draws, _versions(), tried)
+    return Inspection(spec, study.kind, draws, look(path, data), tried)
 
 
 def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, object]]) -> StudySpec:
@@ -114,9 +118,8 @@ def probe_trial(seed: int) -> RemoteTrial:
     return RemoteTrial(_Answering(functools.partial(suggest, drawing)), 0, time.time())
 
 
-def _probe(study: study_file.StudyFile, spec: StudySpec) -> list[dict[str, BaseDistribution]]:
+def _probe(study: study_file.StudyFile, spec: StudySpec, data: Data) -> list[dict[str, BaseDistribution]]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    data = _guarded("load_data", study.path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
     data = first_run(data, spec)
     started = time.monotonic()
     draws = []
@@ -225,15 +228,3 @@ def _guarded(what: str, path: Path, call: Any) -> Any:  # noqa: ANN401 - any cal
         raise UserCodeError.with_details(
             f"{path.name}: {what} failed: {study_file.last_line(error)}", study_file.user_traceback(error, path)
         ) from None
-
-
-def _versions() -> dict[str, str]:
-    import platform
-
-    found = {"python": platform.python_version()}
-    for package in ("tuner-service", "optuna", "keras", "tensorflow", "jax", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

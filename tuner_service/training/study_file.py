@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tuner_service.domain.code import code_digest
+from tuner_service.domain.code import Code, code_digest
 from tuner_service.domain.spec import StudySpec, explain, is_of_specification
 from tuner_service.errors import StudyFileError, TunerServiceError
 from tuner_service.training.hypermodel import of_trial
@@ -133,32 +133,32 @@ def digest(path: Path) -> str:
     Raises:
         StudyFileError: If there is no such file, or it is not Python.
     """
-    return read_code(path)[0]
+    return read_code(path).digest
 
 
-def read_code(path: Path) -> tuple[str, dict[Path, str]]:
-    """Return the digest of a study file's code, and the sources that it was taken of, by path; nothing is run.
+def read_code(path: Path) -> Code:
+    """Return the code of a study file; nothing is run.
 
     Raises:
         StudyFileError: If there is no such file, or it is not Python.
     """
-    sources: dict[Path, str] = {}
+    sources: dict[str, str] = {}
 
     def find_source(module: str) -> str | None:
         beside = path.parent.joinpath(*module.split("."))
         for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
             if candidate.is_file():
-                sources[candidate] = candidate.read_text(encoding="utf-8")
-                return sources[candidate]
+                text = sources[str(candidate.relative_to(path.parent))] = candidate.read_text(encoding="utf-8")
+                return text
         return None
 
     try:
-        source = sources[path] = path.read_text(encoding="utf-8")
+        source = sources[path.name] = path.read_text(encoding="utf-8")
     except OSError as error:
         raise StudyFileError(f"the study file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise StudyFileError(f"the study file {path} is not Python: it is not text") from None
-    return code_digest(source, find_source, file=path.name), sources
+    return Code(path.name, code_digest(source, find_source, file=path.name), sources)
 
 
 def last_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from tuner_service.errors import StudyFileError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data
 from tuner_service.training.parent import close_secrets, die_with_parent
+from tuner_service.training.provenance import data_digest
 
 #: Environment variables by which the supervisor tells its forkserver what to load.
 STUDY_FILE = "TUNER_STUDY_FILE"
@@ -36,6 +37,7 @@ class Warm:
     process_id: int = field(default_factory=os.getpid)  #: of the forkserver
     study: study_file.StudyFile | None = None
     data: Data | None = None
+    data_digest: str | None = None
     error: StudyFileError | None = None
     cold_because: str = ""  #: what started the backend while it was loaded, and therefore is left to the children
 
@@ -98,6 +100,7 @@ def _load_data() -> None:
         return
     try:
         WARM.data = Data.check(study.load_data())
+        WARM.data_digest = data_digest(WARM.data)
     except StudyFileError:
         raise
     except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import socket
 import threading
 import time
@@ -9,17 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
+from tuner_service.domain.provenance import changed_packages
 from tuner_service.domain.pruner import Wilcoxon, reported_epochs
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.errors import StorageUnavailableError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.training.assignment import Assignment, Result
+from tuner_service.training.provenance import versions
 from tuner_service.training.remote_trial import Answer
 from tuner_service.worker.lease import LeaseKeeper
 from tuner_service.worker.settings import WorkerSettings
 from tuner_service.worker.training_process import TrainingProcess, describe_exit
 from tuner_service.worker.trial_files import TrialFiles
 from tuner_service.worker.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
 
 #: How often the child is looked at while it is silent, in seconds.
 _LOOK_S = 0.5
@@ -167,6 +173,7 @@ class Evaluation:
             best_epoch=result.best_epoch,
             failure=result.failure,
             attributes={**self._attributes(), **result.attributes},
+            environment=self._environment(result.environment),
             resumed_from=self._attempt.progress_now.resumed_from,
             checkpoint=self._attempt.progress_now.checkpoint,
         )
@@ -185,9 +192,24 @@ class Evaluation:
             epochs=now.epoch,
             failure=failure,
             attributes=self._attributes(),
+            environment=self._environment({}),
             resumed_from=now.resumed_from,
             checkpoint=now.checkpoint,
         )
+
+    def _environment(self, told: Mapping[str, str]) -> dict[str, str]:
+        """What trained the attempt, as far as its child told; the packages only where they are others."""
+        recorded = self._study.provenance
+        others = changed_packages(recorded.packages, versions(recorded.packages))
+        if others:
+            _warn_once(f"packages are not those that the study was created with: {_listed(others)}")
+        if recorded.data is not None and told.get("data", recorded.data) != recorded.data:
+            _warn_once(
+                "load_data returned other data than when the study was created, so that its trials cannot be compared "
+                f"(digest {recorded.data}, here {told['data']}). Does it give the same rows each time? Trials record it"
+            )
+        found = {"host": socket.gethostname(), **told}
+        return {**found, "packages": _listed(others)} if others else found
 
     def _attributes(self) -> dict[str, object]:
         """What optuna-dashboard shows beside a trial."""
@@ -196,6 +218,15 @@ class Evaluation:
             "attempt": self._attempt.claim.attempt,
             "worker": self._settings.worker_id,
         }
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    _log.warning("%s", message)
+
+
+def _listed(others: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {change}" for name, change in others.items())
 
 
 def shown(outcome: Outcome) -> str:

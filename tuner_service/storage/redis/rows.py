@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
+from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.spec import parse_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.trial import Trial
@@ -82,6 +83,7 @@ def outcome_attribute(outcome: Outcome, now: float) -> dict[str, Any]:
         "resumed_from": outcome.resumed_from,
         "checkpoint": outcome.checkpoint,
         "best_epoch": outcome.best_epoch,
+        "environment": dict(outcome.environment),
         "error": None if failure is None else failure.fingerprint,
         "failure": None if failure is None else asdict(failure),
     }
@@ -129,6 +131,7 @@ def to_trial(trial: FrozenTrial, attempt: Attempt, *, curves: bool) -> Trial:
         failure=None if outcome.get("failure") is None else Failure(**outcome["failure"]),
         started_at=claim.get("claimed_at"),
         code=claim.get("code"),
+        environment=outcome.get("environment", {}),
     )
 
 
@@ -155,6 +158,7 @@ def study_from_json(text: str | bytes) -> StudyRecord:
             **fields,
             "spec": parse_spec(json.loads(fields["spec"])),
             "code": CodeRecord(code["file"], code["digest"], tuple(code["accepted"])),
+            "provenance": Provenance(**fields["provenance"]),
             "control": Control(fields["control"]),
             "ending": None if fields["ending"] is None else Ending(fields["ending"]),
         }

@@ -100,7 +100,7 @@ class RedisStudies:
             artifacts=new.artifacts,
             probe=new.probe,
             space=dict(new.space),
-            versions=dict(new.versions),
+            provenance=new.provenance,
             points=len(new.points),
             created_at=self.now(),
         )

@@ -347,6 +347,7 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
         "reason": outcome.reason,
         "ended_at": now,
         "best_epoch": outcome.best_epoch,
+        "environment": json.dumps(dict(outcome.environment)) if outcome.environment else None,
         "error": None if failure is None else failure.fingerprint,
         "failure": None if failure is None else json.dumps(failure.__dict__),
     }

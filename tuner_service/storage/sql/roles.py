@@ -28,7 +28,7 @@ _WORKER: Mapping[Table, tuple[str, ...]] = {
     t.tuner_attempts: (
         "INSERT",
         "UPDATE (owner, lease_until, claimed_at, code, ended_at, reason, epoch, run, resumed_from, checkpoint, "
-        "last_value, best_epoch, error, failure, draw)",
+        "last_value, best_epoch, error, failure, environment, draw)",
     ),
     t.tuner_rungs: ("INSERT",),
     t.tuner_workers: ("INSERT", "UPDATE (beat_at, slots, lease_s, beat_s, stopped)"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.spec import StudySpec, parse_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.errors import StudyExistsError, StudyNotFoundError
@@ -52,7 +54,7 @@ def create(connection: Connection, new: NewStudy) -> StudyRecord:
             artifacts=new.artifacts,
             probe=new.probe,
             space=json.dumps(dict(new.space)),
-            versions=json.dumps(dict(new.versions)),
+            provenance=json.dumps(dataclasses.asdict(new.provenance)),
             points=len(new.points),
             control=Control.RUN,
             ending_message="",
@@ -215,7 +217,7 @@ def _record(row: Row[Any]) -> StudyRecord:
         artifacts=row.artifacts,
         probe=row.probe,
         space=json.loads(row.space),
-        versions=json.loads(row.versions),
+        provenance=Provenance(**json.loads(row.provenance)),
         points=row.points,
         control=Control(row.control),
         ending=None if row.ending is None else Ending(row.ending),

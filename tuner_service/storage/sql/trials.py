@@ -88,4 +88,5 @@ def _trial(
         failure=None if row.failure is None else Failure(**json.loads(row.failure)),
         started_at=row.claimed_at or from_naive_utc(row.datetime_start),
         code=row.code,
+        environment={} if row.environment is None else json.loads(row.environment),
     )
