@@ -22,7 +22,7 @@ def make_new_study(**fields: Any) -> NewStudy:
     """Return what a study of this specification is created from."""
     points = fields.pop("of_points", ())
     spec = make_spec(**fields)
-    space, provenance = {"lr": "{}"}, Provenance("3.11.9", packages={"keras": "3.15.0"}, data="d" * 16, dirty=False)
+    space, provenance = {"lr": "{}"}, Provenance(packages={"keras": "3.15.0"}, data="d" * 16, dirty=False)
     budget = spec.trials or len(points)
     return NewStudy(spec, CODE, "build_model", "/artifacts", "probe", space, provenance, budget, points)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,6 +261,30 @@ def test_run_again_says_that_it_is_finished(tuner: Tuner) -> None:
     assert "already finished" in again.out
     assert "best hyperparameters" in again.out
     assert tuner.attempts() == before
+
+
+def test_trials_come_out_the_same_again(tuner: Tuner) -> None:
+    """Complete and pruned ones, to the last bit in every metric of every epoch, and nothing is recorded of it."""
+    before = tuner.attempts()
+    numbers = [str(one) for one in random.sample(range(8), 5)]
+    printed = tuner("rerun", "digits", *numbers).out.splitlines()
+    assert [line.split(",")[0] for line in printed] == [f"trial {number}: identical" for number in numbers]
+    assert all("5 figures" in line for line in printed)
+    assert tuner.attempts() == before
+
+
+def test_changed_line_of_code_is_named(tuner: Tuner) -> None:
+    """Also of a module beside the study file; nothing is trained with it."""
+    helper = tuner.folder / "studies" / "small.py"
+    source = helper.read_text()
+    helper.write_text(source.replace("layers.Dense(units,", "layers.Dense(units + 1,"))
+    try:
+        refused = tuner("rerun", "digits", "0", code=2)
+    finally:
+        helper.write_text(source)
+    (line,) = [number for number, text in enumerate(source.splitlines(), start=1) if "Dense(units," in text]
+    assert f"trial 0: small.py:{line}, perceptron: 'keras.layers.Dense(units, " in " ".join(refused.err.split())
+    assert "units + 1" in refused.err
 
 
 def test_commands_that_look_do_not_import_keras(tuner: Tuner) -> None:

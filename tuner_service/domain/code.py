@@ -41,8 +41,8 @@ def code_digest(source: str, find_source: FindSource, *, file: str = "the study 
         except SyntaxError as error:
             where = f"{name}.py" if name else file
             raise StudyFileError(f"{where} is not Python: {error.msg}, line {error.lineno}") from None
-        tree.body = [node for node in tree.body if name or not _assigns_spec(node)]
-        digest.update(f"{name}\n{_canonical(tree)}\n".encode())
+        tree.body = [node for node in tree.body if name or not assigns_spec(node)]
+        digest.update(f"{name}\n{canonical(tree)}\n".encode())
         for module in sorted(_imported(tree)):
             found = None if module in seen else find_source(module)
             seen.add(module)
@@ -51,7 +51,8 @@ def code_digest(source: str, find_source: FindSource, *, file: str = "the study 
     return digest.hexdigest()
 
 
-def _assigns_spec(node: ast.stmt) -> bool:
+def assigns_spec(node: ast.stmt) -> bool:
+    """Return whether a statement is the assignment to ``spec``."""
     match node:
         case ast.Assign(targets=[ast.Name(id="spec")]) | ast.AnnAssign(target=ast.Name(id="spec")):
             return True
@@ -69,13 +70,13 @@ def _imported(tree: ast.AST) -> Iterator[str]:
                 yield from (f"{module}.{alias.name}" for alias in names)
 
 
-def _canonical(node: object) -> str:
+def canonical(node: object) -> str:
     """Return the syntax tree as text; fields that are empty are left out, since newer Pythons add such fields."""
     match node:
         case ast.AST():
             fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
-            inner = ",".join(f"{name}={_canonical(value)}" for name, value in fields if name != "type_comment")
+            inner = ",".join(f"{name}={canonical(value)}" for name, value in fields if name != "type_comment")
             return f"{type(node).__name__}({inner})"
         case list():
-            return f"[{','.join(map(_canonical, node))}]"
+            return f"[{','.join(map(canonical, node))}]"
     return repr(node)

@@ -21,10 +21,11 @@ _SETTING = re.compile(r"(?i)((?:password|passwd|secret|token|api_?key)[\w.-]*[=:
 class Provenance:
     """What was there when a study was created, as far as it can be told."""
 
-    python: str = ""
     platform: str = ""  #: operating system, processor's architecture and C library
     host: str = ""
-    packages: Mapping[str, str] = field(default_factory=dict)  #: those that the study's code had loaded: versions
+    packages: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: versions of those that its code had loaded, and of Python
     precision: str | None = None  #: Keras' policy: float32, mixed_float16, ...; None without Keras
     data: str | None = None  #: digest of the arrays that load_data returned; None where it returned none
     parts: Mapping[str, str] = field(default_factory=dict)  #: of the data, by name: what each is made of

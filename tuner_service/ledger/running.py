@@ -17,7 +17,6 @@ from tuner_service.domain.front import dominates
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.pruner import RUNS_BRACKET, Wilcoxon, judged_before
 from tuner_service.domain.sampler import CustomSampler
-from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import StorageError, StorageUnavailableError, TrialLostError
@@ -50,11 +49,6 @@ class RunningAttempt:
         self._reported: set[int] = set()
         self._drawing = Drawing(storage, study, claim, worker_id)
         self._feasible = True
-
-    @property
-    def training_seed(self) -> int:
-        """Seed of initial weights, shuffling and dropout: the same for every attempt of a configuration."""
-        return hash_seed(self._study.spec.seed, self.claim.configuration, "training")
 
     def suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401 - any parameter
         """Return a parameter: given with the row, drawn before, or drawn now."""

@@ -31,7 +31,6 @@ def look(path: Path, data: Data | None) -> Provenance:
     """Return what a study file's trials will depend on; its code was imported and its networks were built before."""
     commit, dirty = _repository(path)
     return Provenance(
-        python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),
         packages=_loaded_packages(),
@@ -44,8 +43,8 @@ def look(path: Path, data: Data | None) -> Provenance:
 
 
 def versions(packages: Collection[str]) -> dict[str, str]:
-    """Return the versions of packages that are installed here."""
-    found = {}
+    """Return the versions of packages that are installed here; "python" is one of them."""
+    found = {"python": platform.python_version()} if "python" in packages else {}
     for name in packages:
         try:
             found[name] = importlib.metadata.version(name)
@@ -125,7 +124,7 @@ def _loaded_packages() -> dict[str, str]:
     """Return the versions of the packages that this process has imported something of."""
     loaded = {name.partition(".")[0] for name in sys.modules}
     found = {package for module, owners in _owners().items() if module in loaded for package in owners}
-    return dict(sorted(versions(found).items(), key=lambda item: item[0].lower()))
+    return versions(["python", *sorted({*found, "tuner-service"}, key=str.lower)])
 
 
 def _owners() -> Mapping[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.provenance import changed_packages
 from tuner_service.domain.pruner import Wilcoxon, reported_epochs
+from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.errors import StorageUnavailableError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
@@ -126,29 +128,10 @@ class Evaluation:
             self._child.end(patience)
 
     def _assignment(self) -> Assignment:
-        spec, attempt = self._study.spec, self._attempt
-        checkpoints = self._files.fetch_checkpoints(attempt.predecessors()) if attempt.claim.attempt else []
-        return Assignment(
-            number=attempt.claim.number,
-            started_at=attempt.claim.claimed_at,
-            seed=attempt.training_seed,
-            metrics=spec.metrics,
-            metric=spec.watched,
-            direction=spec.direction_of(spec.watched),
-            judged=spec.judged,
-            judged_direction=spec.direction_of(spec.judged),
-            max_epochs=spec.max_epochs,
-            rungs=frozenset(attempt.rungs),
-            reported=reported_epochs(spec.max_epochs, attempt.rungs),
-            devices=self._device,
-            engine=spec.engine,
-            checkpoints=checkpoints,
-            checkpoint_s=spec.limits.checkpoint_s,
-            value=spec.value,
-            executions=spec.executions,
-            folds=spec.seeded_folds,
-            judges_runs=isinstance(spec.pruner, Wilcoxon),
-        )
+        claim = self._attempt.claim
+        checkpoints = self._files.fetch_checkpoints(self._attempt.predecessors()) if claim.attempt else []
+        task = assignment_of(self._study, claim.number, claim.configuration, claim.claimed_at, self._device)
+        return dataclasses.replace(task, checkpoints=checkpoints)
 
     def _keep_checkpoint(self, epoch: int, name: str) -> None:
         if self._files.keep_checkpoint(name):
@@ -202,14 +185,14 @@ class Evaluation:
         recorded = self._study.provenance
         others = changed_packages(recorded.packages, versions(recorded.packages))
         if others:
-            _warn_once(f"packages are not those that the study was created with: {_listed(others)}")
+            _warn_once(f"packages are not those that the study was created with: {listed(others)}")
         if recorded.data is not None and told.get("data", recorded.data) != recorded.data:
             _warn_once(
                 "load_data returned other data than when the study was created, so that its trials cannot be compared "
                 f"(digest {recorded.data}, here {told['data']}). Does it give the same rows each time? Trials record it"
             )
         found = {"host": socket.gethostname(), **told}
-        return {**found, "packages": _listed(others)} if others else found
+        return {**found, "packages": listed(others)} if others else found
 
     def _attributes(self) -> dict[str, object]:
         """What optuna-dashboard shows beside a trial."""
@@ -220,12 +203,39 @@ class Evaluation:
         }
 
 
+def assignment_of(study: StudyRecord, number: int, configuration: int, started_at: float, device: str) -> Assignment:
+    """Return what a child is told to train for an attempt at a configuration, from its beginning."""
+    spec = study.spec
+    rungs = spec.pruner.rungs(spec.pruner.bracket_of(configuration, spec.max_epochs, spec.seed), spec.max_epochs)
+    return Assignment(
+        number=number,
+        started_at=started_at,
+        seed=hash_seed(spec.seed, configuration, "training"),
+        metrics=spec.metrics,
+        metric=spec.watched,
+        direction=spec.direction_of(spec.watched),
+        judged=spec.judged,
+        judged_direction=spec.direction_of(spec.judged),
+        max_epochs=spec.max_epochs,
+        rungs=frozenset(rungs),
+        reported=reported_epochs(spec.max_epochs, rungs),
+        devices=device,
+        engine=spec.engine,
+        checkpoint_s=spec.limits.checkpoint_s,
+        value=spec.value,
+        executions=spec.executions,
+        folds=spec.seeded_folds,
+        judges_runs=isinstance(spec.pruner, Wilcoxon),
+    )
+
+
 @functools.cache
 def _warn_once(message: str) -> None:
     _log.warning("%s", message)
 
 
-def _listed(others: Mapping[str, str]) -> str:
+def listed(others: Mapping[str, str]) -> str:
+    """Return packages with their changes in one line."""
     return ", ".join(f"{name} {change}" for name, change in others.items())
 
 
