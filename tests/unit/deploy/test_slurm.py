@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[3] / "deploy" / "slurm" / "workers.sbatch"
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Provide what Slurm gives a task of an array, with a worker that ends as it is told to."""
-    ends = '[ "$EXIT" = never ] || exit $EXIT; while :; do sleep 0.1; done'
+    ends = '[ "$EXIT" = never ] || exit $EXIT; for _ in {1..900}; do sleep 0.1; done'
     for name, text in {
         "tuner": f'trap "exit 75" TERM; echo "$@" > worker; {ends}',
         "scontrol": 'echo "$@" > requeued',
