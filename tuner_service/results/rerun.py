@@ -148,27 +148,27 @@ def _path(study: StudyRecord, studies: Path) -> Path:
 
 def _train(study: StudyRecord, trial: Trial, path: Path, scratch: Path, device: str) -> tuple[Result, list[Curve]]:
     attempt = trial.attempt
-    task = assignment_of(study, attempt.number, attempt.configuration, trial.started_at or 0.0, device)
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    task = assignment_of(study, attempt.number, attempt.configuration, trial.started_at or 0.0, folder, device)
     child = TrainingProcess(path, scratch)
     try:
         _, error = _next(child, path).arguments
         if error is not None:
             raise error
-        child.assign(dataclasses.replace(task, checkpoint_s=math.inf))
+        child.assign(dataclasses.replace(task, checkpoint_s=math.inf, trials_per_process=1))
         while True:
             ask = _next(child, path)
             if ask.op == "done":
-                (result,) = ask.arguments
+                result, _ = ask.arguments
                 break
             if ask.wants_answer:
                 child.answer(_answer(trial, ask))
         child.end(_GOODBYE_S)
-        file = child.scratch / CURVE_FILE
+        file = folder / CURVE_FILE
         curves = json.loads(file.read_text()) if file.exists() else []
         return result, [curve for curve in curves if curve]
     finally:
         child.end()
-        child.remove_files()
 
 
 def _next(child: TrainingProcess, path: Path) -> Ask:

@@ -12,7 +12,7 @@ from tuner_service.domain.objective_value import BestEpoch, ObjectiveValue
 from tuner_service.domain.outcome import Failure, Reason
 from tuner_service.domain.run import Run, runs_of
 
-#: Names of the files that a child leaves in its scratch folder.
+#: Names of the files that a child leaves in a trial's folder.
 CURVE_FILE = "curve.json"
 MODEL_FILE = "model.keras"
 EVALUATION_FILE = "evaluation.json"
@@ -40,15 +40,17 @@ class Assignment:
     max_epochs: int  #: of a run
     rungs: frozenset[int]  #: epochs after which the trial is judged
     reported: frozenset[int]  #: epochs whose metric is reported to Optuna
+    folder: str  #: for the files of the attempt
     devices: str  #: the GPUs it may use, as CUDA_VISIBLE_DEVICES has them; "-1" is none
     attributes: Mapping[str, object] = field(default_factory=dict)
-    checkpoints: Sequence[str] = ()  #: files of earlier attempts in the scratch folder, the one to go on from first
+    checkpoints: Sequence[str] = ()  #: files of earlier attempts in the folder, the one to go on from first
     engine: Engine = "auto"  #: how epochs are trained
     checkpoint_s: float = 10.0  #: seconds from one checkpoint to the next; 0 is one each epoch
     value: ObjectiveValue = field(default_factory=BestEpoch)  #: which epochs of a run count
     executions: int = 1
     folds: Folds | None = None  #: with the seed of their shuffle
     judges_runs: bool = False  #: after each run it is asked whether to go on
+    trials_per_process: int = 1  #: after so many the child ends
 
     @property
     def runs(self) -> list[Run]:

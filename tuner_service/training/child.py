@@ -1,19 +1,23 @@
-"""The process in which one trial is trained, and the user's code runs."""
+"""The process in which trials are trained, one or several short ones, and the user's code runs."""
 
 from __future__ import annotations
 
 import dataclasses
 import faulthandler
+import gc
 import math
 import os
 import random
 import signal
 import socket
 import sys
+import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from tuner_service.domain.outcome import Failure, Reason
 from tuner_service.domain.run import RUNS, spread_of
@@ -21,22 +25,29 @@ from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostE
 from tuner_service.training.assignment import LOG_FILE, Assignment, Result
 from tuner_service.training.parent import die_with_parent
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
+from tuner_service.training.succession import Tenure, trains_alike
 from tuner_service.training.value import numbers
 
 if TYPE_CHECKING:
     from tuner_service.training.data import Data
     from tuner_service.training.epoch_watch import EpochWatch
+    from tuner_service.training.keras_settings import KerasSettings
     from tuner_service.training.study_file import StudyFile
 
 #: Exceptions that a backend raises where memory ran out, by name, since importing them would import the backend.
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError"}
 
 
-def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
+def main(connection: Connection[Any, Any], path: str, log: str) -> None:
     """Get ready, train the attempt that is assigned then, and say how it went; the entry point of the process.
 
     The supervisor claims a trial when a child is ready for it, so that nothing that is slow, or wrong, in loading the
-    study is paid by a trial.
+    study is paid by a trial. Where trials are short the child gets ready once more.
+
+    Args:
+        connection: To the supervisor.
+        path: The study file.
+        log: File for what is printed before there is a trial.
     """
     from tuner_service.training import warm
 
@@ -46,7 +57,8 @@ def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
     # The supervisor alone hears Ctrl-C and decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _write_output_to(Path(scratch) / LOG_FILE)
+    _write_output_to(Path(log))
+    faulthandler.enable()
 
     pipe = Pipe(connection)
     try:
@@ -54,20 +66,48 @@ def main(connection: Connection[Any, Any], path: str, scratch: str) -> None:
     except StudyFileError as error:
         pipe.tell("ready", "", error)
         return
-    pipe.tell("ready", warm.WARM.cold_because, None)
+    cold_because = warm.WARM.cold_because
+    settings = _keras_settings() if trains_alike(study, data, cold=bool(cold_because)) else None
+    tenure = Tenure()
     try:
-        task = pipe.receive()
-        os.environ["CUDA_VISIBLE_DEVICES"] = task.devices
-        _seed(task.seed)
-        trial = RemoteTrial(pipe, task.number, task.started_at, task.attributes)
-        if data is None:
-            result = _run_objective(study, trial, len(task.metrics))
-        else:
-            result = _train_network(study, trial, data, pipe, task, Path(scratch))
-        pipe.tell("done", dataclasses.replace(result, environment=_environment(task)))
+        while True:
+            pipe.tell("ready", cold_because, None)
+            task: Assignment = pipe.receive()
+            _write_output_to(Path(task.folder) / LOG_FILE)
+            os.environ["CUDA_VISIBLE_DEVICES"] = task.devices
+            started = time.monotonic()
+            result = dataclasses.replace(_train(study, data, pipe, task), environment=_environment(task))
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            goes_on = tenure.goes_on(
+                result.reason,
+                seconds=time.monotonic() - started,
+                used_bytes=psutil.Process().memory_info().rss,
+                most_trials=task.trials_per_process,
+            )
+            if settings is None or not goes_on:
+                pipe.tell("done", result, False)
+                return
+            pipe.tell("done", result, True)
+            # While the supervisor settles and claims.
+            settings.start_anew()
+            gc.collect()
     except (TrialLostError, EOFError):
         # Nobody waits for this any more: the trial went to another worker, or no trial was left.
         return
+
+
+def _keras_settings() -> KerasSettings:
+    from tuner_service.training.keras_settings import KerasSettings
+
+    return KerasSettings()
+
+
+def _train(study: StudyFile, data: Data | None, pipe: Pipe, task: Assignment) -> Result:
+    _seed(task.seed)
+    trial = RemoteTrial(pipe, task.number, task.started_at, task.attributes)
+    if data is None:
+        return _run_objective(study, trial, len(task.metrics))
+    return _train_network(study, trial, data, pipe, task, Path(task.folder))
 
 
 def _train_network(
@@ -181,4 +221,3 @@ def _write_output_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    faulthandler.enable()

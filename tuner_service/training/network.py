@@ -23,6 +23,7 @@ from tuner_service.training.checkpoint import Checkpoint, restore
 from tuner_service.training.data import Data, Part
 from tuner_service.training.engine import TrainingPath, fit_because, path_for
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, numbers
+from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.measuring import reported_one
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
@@ -81,16 +82,16 @@ def prepare(
         SpaceExhaustedError: If no such parameters are found.
     """
     # Of a later run the parameters are known.
-    is_drawn = bool(trial.distributions)
+    settings = None if trial.distributions else KerasSettings()
     while True:
         keras.utils.set_random_seed(seed)
         model = build(study, trial)
         given = {} if study.fit is not None else options(study, trial, task.max_epochs)
-        if is_drawn or pipe.ask("drawn", study.fit is not None):
+        if settings is None or pipe.ask("drawn", study.fit is not None):
             return model, given
         trial.redraw()
         # As if it were the first: the same names of layers.
-        keras.utils.clear_session(free_memory=False)
+        settings.start_anew()
 
 
 def arguments(part: Part) -> dict[str, Any]:

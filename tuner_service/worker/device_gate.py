@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 
 #: How often a slot that waits looks whether it is of use, in seconds.
 _LOOK_S = 0.5
@@ -18,12 +18,16 @@ class DeviceGate:
         self._inside = 0
         self._closed = False
 
-    @contextmanager
-    def enter(self, *, alone: bool, give_up: Callable[[], bool]) -> Iterator[None]:
-        """Hold a place on the device for the block, waiting for one.
+    @property
+    def is_closed(self) -> bool:
+        """Whether a trial wants the device to itself: a child that waits for work there is to leave it."""
+        return self._closed
+
+    def enter(self, *, alone: bool, give_up: Callable[[], bool]) -> Place:
+        """Return a place on the device, waiting for one.
 
         Args:
-            alone: Wait until no other trial is on the device, and let none follow meanwhile.
+            alone: Wait until nobody else has one, and let none follow meanwhile.
             give_up: Whether there is no use in waiting any more, because the trial is to end in any case.
         """
         with self._changed:
@@ -33,15 +37,28 @@ class DeviceGate:
                 self._closed = True
                 self._wait(lambda: not self._inside, give_up)
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                if alone:
-                    self._closed = False
-                self._changed.notify_all()
+        return Place(self, alone)
+
+    def leave(self, *, alone: bool) -> None:
+        """Give a place back."""
+        with self._changed:
+            self._inside -= 1
+            if alone:
+                self._closed = False
+            self._changed.notify_all()
 
     def _wait(self, until: Callable[[], bool], give_up: Callable[[], bool]) -> None:
         while not until() and not give_up():
             self._changed.wait(_LOOK_S)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a child holds a device's memory, from its first trial to its end."""
+
+    gate: DeviceGate
+    alone: bool
+
+    def leave(self) -> None:
+        """Give it back, the child having ended."""
+        self.gate.leave(alone=self.alone)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
@@ -31,12 +32,12 @@ _log = logging.getLogger(__name__)
 
 #: How often the child is looked at while it is silent, in seconds.
 _LOOK_S = 0.5
-#: How long a child that has said how it went may take to end.
-_GOODBYE_S = 5.0
+#: How long a child that has said how it went may take to end, in seconds.
+GOODBYE_S = 5.0
 
 
 class Evaluation:
-    """One attempt in one child."""
+    """One attempt in one child; ``child_goes_on`` says, once it is over, whether the child gets ready for another."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Evaluation:
         self._files = files
         self._settings = settings
         self._device = device
+        self.child_goes_on = False
         self._watchdog = Watchdog(study.spec.limits, started_at=time.monotonic())
         self._operations: Mapping[str, Callable[..., Any]] = {
             "suggest": attempt.suggest,
@@ -69,12 +71,12 @@ class Evaluation:
         }
 
     def run(self, stopping: threading.Event, lease: LeaseKeeper) -> Outcome:
-        """Have the child train the attempt, and return how that ended.
+        """Have the child train the attempt, and return how that ended; a child that did not say so itself is ended.
 
         Raises:
             TrialLostError: If the trial is another worker's now, or the study is gone.
         """
-        patience = 0.0
+        ended_itself = False
         give_up_at: float | None = None
         self._child.assign(self._assignment())
         # Its time begins here, not while it waited for its turn on the device.
@@ -101,12 +103,12 @@ class Evaluation:
                 except EOFError:
                     if give_up_at is not None:
                         return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
-                    return self._died(self._child.end(_GOODBYE_S))
+                    return self._died(self._child.end(GOODBYE_S))
                 if ask is None:
                     continue
                 if ask.op == "done":
-                    (result,) = ask.arguments
-                    patience = _GOODBYE_S
+                    result, self.child_goes_on = ask.arguments
+                    ended_itself = True
                     return self._finished(result)
                 epochs, asked_at = self._attempt.progress_now.epoch, time.monotonic()
                 answer = self._answer(ask.op, ask.arguments)
@@ -125,12 +127,15 @@ class Evaluation:
                 elif answer.error is not None:
                     return self._outcome(Reason.ERROR, type(answer.error).__name__, str(answer.error))
         finally:
-            self._child.end(patience)
+            if not ended_itself:
+                self._child.end()
 
     def _assignment(self) -> Assignment:
         claim = self._attempt.claim
         checkpoints = self._files.fetch_checkpoints(self._attempt.predecessors()) if claim.attempt else []
-        task = assignment_of(self._study, claim.number, claim.configuration, claim.claimed_at, self._device)
+        task = assignment_of(
+            self._study, claim.number, claim.configuration, claim.claimed_at, self._files.scratch, self._device
+        )
         return dataclasses.replace(task, checkpoints=checkpoints)
 
     def _keep_checkpoint(self, epoch: int, name: str) -> None:
@@ -203,7 +208,9 @@ class Evaluation:
         }
 
 
-def assignment_of(study: StudyRecord, number: int, configuration: int, started_at: float, device: str) -> Assignment:
+def assignment_of(
+    study: StudyRecord, number: int, configuration: int, started_at: float, folder: Path, device: str
+) -> Assignment:
     """Return what a child is told to train for an attempt at a configuration, from its beginning."""
     spec = study.spec
     rungs = spec.pruner.rungs(spec.pruner.bracket_of(configuration, spec.max_epochs, spec.seed), spec.max_epochs)
@@ -219,6 +226,7 @@ def assignment_of(study: StudyRecord, number: int, configuration: int, started_a
         max_epochs=spec.max_epochs,
         rungs=frozenset(rungs),
         reported=reported_epochs(spec.max_epochs, rungs),
+        folder=str(folder),
         devices=device,
         engine=spec.engine,
         checkpoint_s=spec.limits.checkpoint_s,
@@ -226,6 +234,7 @@ def assignment_of(study: StudyRecord, number: int, configuration: int, started_a
         executions=spec.executions,
         folds=spec.seeded_folds,
         judges_runs=isinstance(spec.pruner, Wilcoxon),
+        trials_per_process=spec.limits.trials_per_process,
     )
 
 

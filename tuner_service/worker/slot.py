@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner_service.domain.outcome import RULES, Counts, Reason
@@ -16,8 +17,8 @@ from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
-from tuner_service.worker.device_gate import DeviceGate
-from tuner_service.worker.evaluation import Evaluation, shown
+from tuner_service.worker.device_gate import DeviceGate, Place
+from tuner_service.worker.evaluation import GOODBYE_S, Evaluation, shown
 from tuner_service.worker.lease import LeaseKeeper
 from tuner_service.worker.outbox import Outbox
 from tuner_service.worker.settings import WorkerSettings
@@ -28,8 +29,6 @@ _log = logging.getLogger(__name__)
 
 #: How often a slot looks whether it is to stop while its child is silent, in seconds.
 _LOOK_S = 0.5
-#: How long a child that has said how it went may take to end.
-_GOODBYE_S = 5.0
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Slot:
     storage: LedgerStorage
     study: StudyRecord
     study_file: Path
-    scratch: Path  #: folder for the files of its children
+    scratch: Path  #: folder for the files of its trials and children
     artifacts: Artifacts
     lease: LeaseKeeper
     settings: WorkerSettings
@@ -48,6 +47,8 @@ class Slot:
     code: str  #: digest of the study file
     stopping: threading.Event
     outbox: Outbox
+    _child: TrainingProcess = field(init=False)
+    _place: Place | None = None  #: the child's, once it has begun a trial
 
     def run(self) -> None:
         """Claim and train until the study has ended or the worker is to stop.
@@ -56,53 +57,77 @@ class Slot:
             StudyFileError: If the study's code cannot be loaded on this machine.
         """
         patiently = Patience(stopping=self.stopping)
-        child = TrainingProcess(self.study_file, self.scratch)
+        self._child = TrainingProcess(self.study_file, self.scratch)
         try:
-            while self._is_ready(child):
+            while self._is_ready():
                 attempt = self._claim(patiently)
                 if attempt is None:
                     return
-                finished = child
                 try:
-                    files = TrialFiles(self.artifacts, attempt.claim.number, finished.scratch)
-                    evaluation = Evaluation(self.study, attempt, finished, files, self.settings, self.device)
-                    alone = attempt.ran_out_of_memory_before()
-                    with self.gate.enter(alone=alone, give_up=functools.partial(self._is_over, attempt)):
-                        outcome = evaluation.run(self.stopping, self.lease)
-                    self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
-                    # The next one gets ready while this one's outcome is on its way.
-                    child = TrainingProcess(self.study_file, self.scratch)
-                    files.keep(outcome)
-                    recorded = attempt.settle(outcome)
-                    self.outbox.remove(attempt.claim.trial_id)
-                    _log.info("trial %d: %s%s", attempt.claim.number, recorded.reason, shown(recorded))
-                    if recorded.reason in (Reason.ERROR, Reason.EXHAUSTED):
-                        # An error that repeats itself ends the study before more trials run into it, and so does a
-                        # search space without anything new.
-                        patiently(lambda: reconcile(self.storage, self.study.name))
-                    if RULES[recorded.reason].counts is Counts.ALWAYS:
-                        files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
+                    with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder:
+                        self._train(attempt, TrialFiles(self.artifacts, attempt.claim.number, Path(folder)), patiently)
                 except TrialLostError as error:
                     self.outbox.remove(attempt.claim.trial_id)
                     _log.warning("%s; what it still had to say is dropped", error)
-                    child = TrainingProcess(self.study_file, self.scratch) if child is finished else child
                 finally:
                     self.lease.let_go(attempt)
-                    finished.remove_files()
         finally:
-            child.end()
-            child.remove_files()
+            self._end_child()
 
-    def _is_ready(self, child: TrainingProcess) -> bool:
-        """Wait until a child has loaded the study, and return whether there is something to do for it."""
-        while not self.stopping.is_set():
+    def _train(self, attempt: RunningAttempt, files: TrialFiles, patiently: Patience) -> None:
+        """Have a child train an attempt, and settle what came of it while a child gets ready for the next one."""
+        alone = attempt.ran_out_of_memory_before()
+        self._take_place(attempt, alone=alone)
+        evaluation = Evaluation(self.study, attempt, self._child, files, self.settings, self.device)
+        try:
+            outcome = evaluation.run(self.stopping, self.lease)
+            self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
+        finally:
+            if not evaluation.child_goes_on:
+                self._replace_child(GOODBYE_S)
+            elif alone or self.gate.is_closed:
+                self._replace_child()
+        files.keep(outcome)
+        recorded = attempt.settle(outcome)
+        self.outbox.remove(attempt.claim.trial_id)
+        _log.info("trial %d: %s%s", attempt.claim.number, recorded.reason, shown(recorded))
+        if recorded.reason in (Reason.ERROR, Reason.EXHAUSTED):
+            # An error that repeats itself ends the study before more trials run into it, and so does a search space
+            # without anything new.
+            patiently(lambda: reconcile(self.storage, self.study.name))
+        if RULES[recorded.reason].counts is Counts.ALWAYS:
+            files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
+
+    def _end_child(self, patience_s: float = 0.0) -> None:
+        self._child.end(patience_s)
+        if self._place is not None:
+            self._place.leave()
+            self._place = None
+
+    def _replace_child(self, patience_s: float = 0.0) -> None:
+        """End the child, which may take so long to end by itself; the next one gets ready meanwhile."""
+        following = TrainingProcess(self.study_file, self.scratch)
+        self._end_child(patience_s)
+        self._child = following
+
+    def _take_place(self, attempt: RunningAttempt, *, alone: bool) -> None:
+        """Have a child with a place on the device, one that has trained nothing yet where it is to be alone there."""
+        if self._place is not None and (alone or self.gate.is_closed):
+            self._replace_child()
+            self._is_ready(whatever_happens=True)
+        if self._place is None:
+            self._place = self.gate.enter(alone=alone, give_up=functools.partial(self._is_over, attempt))
+
+    def _is_ready(self, *, whatever_happens: bool = False) -> bool:
+        """Wait until the child has loaded the study, and return whether there is something to do for it."""
+        while whatever_happens or not self.stopping.is_set():
             try:
-                ready = child.wait(_LOOK_S)
+                ready = self._child.wait(_LOOK_S)
             except EOFError:
                 if self.stopping.is_set():
                     return False
                 raise StudyFileError(
-                    f"the process that loads {self.study_file.name} {describe_exit(child.end(_GOODBYE_S))}"
+                    f"the process that loads {self.study_file.name} {describe_exit(self._child.end(GOODBYE_S))}"
                 ) from None
             if ready is not None:
                 cold_because, error = ready.arguments
@@ -130,6 +155,11 @@ class Slot:
                 attempt = RunningAttempt(self.storage, self.study, claim, self.settings.worker_id, patiently)
                 self.lease.hold(attempt)
                 return attempt
+            if self._place is not None:
+                # Whoever wants the device to itself must not wait for a child that has nothing to do.
+                self._replace_child()
+                if not self._is_ready():
+                    return None
             self.stopping.wait(self.settings.idle_s)
         return None
 

@@ -1,4 +1,4 @@
-"""The child that trains one attempt, as its supervisor holds it."""
+"""The child that trains attempts, as its supervisor holds it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
-import shutil
 import signal
 import tempfile
 from multiprocessing.context import ForkServerContext
@@ -43,12 +42,13 @@ def start_forkserver(study_file: Path, *, keras_backend: Backend | None, uses_gp
 
 
 class TrainingProcess:
-    """A forked child, the pipe to it, and the folder that it writes to, which goes with it."""
+    """A forked child, the pipe to it, and the file of what it prints while it has no trial."""
 
     def __init__(self, study_file: Path, folder: Path) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
+        descriptor, self._log = tempfile.mkstemp(prefix="child-", suffix=".txt", dir=folder)
+        os.close(descriptor)
         self._connection, theirs = _context.Pipe()
-        self._process = _context.Process(target=child.main, args=(theirs, str(study_file), str(self.scratch)))
+        self._process = _context.Process(target=child.main, args=(theirs, str(study_file), self._log))
         with without_main_module():
             self._process.start()
         theirs.close()
@@ -93,10 +93,6 @@ class TrainingProcess:
         with contextlib.suppress(OSError):
             self._connection.send(answer)
 
-    def remove_files(self) -> None:
-        """Remove its folder."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
     def end(self, patience_s: float = 0.0) -> int | None:
         """End the child with all that it started, after waiting for it to end by itself, and return its exit code."""
         if self._ended:
@@ -112,6 +108,7 @@ class TrainingProcess:
         self._process.join()
         self._connection.close()
         self._process.close()
+        Path(self._log).unlink(missing_ok=True)
         return self._exit_code
 
 

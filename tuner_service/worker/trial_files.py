@@ -19,7 +19,7 @@ _MOST_CHECKPOINTS = 2
 
 
 class TrialFiles:
-    """Moves files between a child's scratch folder and the study's artifacts.
+    """Moves files between a trial's scratch folder, where its child leaves them, and the study's artifacts.
 
     A file that cannot be moved is told in the log and costs no trial: its value is worth more.
     """
@@ -27,7 +27,7 @@ class TrialFiles:
     def __init__(self, artifacts: Artifacts, number: int, scratch: Path) -> None:
         self._artifacts = artifacts
         self._folder = trial_folder(number)
-        self._scratch = scratch
+        self.scratch = scratch
         self._checkpoint: str | None = None
 
     def fetch_checkpoints(self, predecessors: Sequence[Attempt]) -> list[str]:
@@ -37,7 +37,7 @@ class TrialFiles:
         fetched = []
         for name, folder in sorted(found, reverse=True)[:_MOST_CHECKPOINTS]:
             try:
-                self._artifacts.get(f"{folder}/{name}", self._scratch / name)
+                self._artifacts.get(f"{folder}/{name}", self.scratch / name)
                 fetched.append(name)
             except ArtifactError as error:
                 _log.warning("%s; the trial goes on from an earlier state", error)
@@ -50,7 +50,7 @@ class TrialFiles:
         if self._checkpoint is not None:
             self._remove(self._checkpoint)
         self._checkpoint = name
-        (self._scratch / name).unlink(missing_ok=True)
+        (self.scratch / name).unlink(missing_ok=True)
         return True
 
     def keep(self, outcome: Outcome) -> None:
@@ -61,7 +61,7 @@ class TrialFiles:
         if outcome.failure is not None:
             wanted += [LOG_FILE]
         for name in wanted:
-            if (self._scratch / name).is_file() and (self._scratch / name).stat().st_size:
+            if (self.scratch / name).is_file() and (self.scratch / name).stat().st_size:
                 self._put(name)
 
     def forget_checkpoints(self, predecessors: Sequence[Attempt]) -> None:
@@ -79,7 +79,7 @@ class TrialFiles:
 
     def _put(self, name: str) -> bool:
         try:
-            self._artifacts.put(self._scratch / name, f"{self._folder}/{name}")
+            self._artifacts.put(self.scratch / name, f"{self._folder}/{name}")
         except ArtifactError as error:
             _log.error("%s", error)
             return False

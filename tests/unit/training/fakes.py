@@ -52,6 +52,7 @@ def make_task(**fields: Any) -> Assignment:
         "max_epochs": MAX_EPOCHS,
         "rungs": frozenset(),
         "reported": frozenset(range(1, MAX_EPOCHS + 1)),
+        "folder": ".",
         "devices": "-1",
         "checkpoint_s": 0.0,
         **fields,

@@ -36,9 +36,10 @@ class _Trials:
             assert not thread.is_alive()
 
     def _train(self, name: str, alone: bool) -> None:
-        with self.gate.enter(alone=alone, give_up=self.stopping.is_set):
-            self.events.append(name)
-            self._leave[name].wait(5)
+        place = self.gate.enter(alone=alone, give_up=self.stopping.is_set)
+        self.events.append(name)
+        self._leave[name].wait(5)
+        place.leave()
 
 
 def _until(seen: Callable[[], bool]) -> None:
@@ -62,8 +63,9 @@ def test_one_that_ran_out_of_memory_waits_for_the_others_and_none_begins_before_
     trials = _Trials()
     trials.begin("one")
     _until(lambda: trials.events == ["one"])
+    assert not trials.gate.is_closed
     trials.begin("alone", alone=True)
-    time.sleep(0.1)
+    _until(lambda: trials.gate.is_closed)
     trials.begin("late")
     time.sleep(0.2)
     assert trials.events == ["one"]
