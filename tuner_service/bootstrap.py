@@ -117,6 +117,7 @@ def run(
     storage: str | None = None,
     workers: int = 1,
     slots: int | None = None,
+    slots_per_gpu: int = 1,
     changes: Sequence[Mapping[str, object]] = (),
     artifacts: str | None = None,
     accept_code: bool = False,
@@ -131,6 +132,7 @@ def run(
         storage: Where the study is kept; see ``storage_url``.
         workers: Worker processes.
         slots: Trials at a time in each; by default the GPUs, or the cores, shared by the workers.
+        slots_per_gpu: By default so many for each GPU.
         changes: Fields that replace those of the file's specification, later ones last.
         artifacts: Where curves and models are kept; see ``artifacts_url``.
         accept_code: Let a study go on with code that has changed.
@@ -153,7 +155,7 @@ def run(
     created(made)
     name = made.study.name
     if made.study.ending is None:
-        slots = slots or max(1, (len(gpus(os.environ)) or cores()) // workers)
+        slots = slots or max(1, (len(gpus(os.environ)) * slots_per_gpu or cores()) // workers)
         arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
         with LocalWorkers(ledger, name, arguments, workers=workers, secret_url=url.secret_text) as local:
             (follow or _wait)(ledger, name, local.look_after)

@@ -65,11 +65,20 @@ def create(
     print_note(f"{name}: {created.note}; its workers: tuner worker {name}{folder}")
 
 
+SlotsPerGpu = Annotated[
+    int,
+    typer.Option(
+        "--slots-per-gpu", min=1, help="Trials that share a GPU, each taking memory as it needs it; without --slots."
+    ),
+]
+
+
 def run(
     file: o.StudyFile,
     storage: o.Storage = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes on this machine.")] = 1,
     slots: Slots = None,
+    slots_per_gpu: SlotsPerGpu = 1,
     set_: o.Set = None,
     config: o.Config = None,
     backend: o.KerasBackend = None,
@@ -96,6 +105,7 @@ def run(
             storage=storage,
             workers=workers,
             slots=slots,
+            slots_per_gpu=slots_per_gpu,
             changes=o.changes(config, set_, warm_start, backend),
             artifacts=artifacts,
             accept_code=accept_code,
@@ -143,6 +153,7 @@ def worker(
     storage: o.Storage = None,
     studies: o.Studies = o.DEFAULT_STUDIES,
     slots: Slots = None,
+    slots_per_gpu: SlotsPerGpu = 1,
     worker_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The worker's id; by default host, process, a random part.")
     ] = None,
@@ -158,7 +169,7 @@ def worker(
     settings = WorkerSettings(
         study=study,
         studies=studies,
-        devices=slot_devices(slots, gpus(os.environ)),
+        devices=slot_devices(slots, gpus(os.environ), slots_per_gpu),
         worker_id=worker_id or new_worker_id(),
         beat_s=beat,
         lease_s=lease,

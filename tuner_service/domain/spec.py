@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.direction import Direction, known_direction
-from tuner_service.domain.engine import Backend, Engine
+from tuner_service.domain.engine import Backend, Computing, Engine, Precision
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.measured import MEASURED
@@ -103,6 +103,12 @@ class StudySpec(BaseModel):
     stop: Stopping = Stopping()  #: what else ends the study: epochs, time, a target, no improvement
     backend: Backend | None = None  #: what Keras computes with; by default the environment says, and that is kept
     engine: Engine = "auto"  #: whole epochs in one compiled program wherever that means the same, or as it is said here
+    precision: Precision | None = (
+        None  #: Keras' policy for layers that name none: "mixed_float16" halves a large network
+    )
+    #: batches in one call of the backend where ``fit`` trains; callbacks that act at batches act after as many
+    steps_per_execution: PositiveInt | None = None
+    devices_per_trial: PositiveInt = 1  #: GPUs that share each batch of a trial
     max_repeated_errors: PositiveInt = 5  #: the same error of its code this many times in a row stops the study
 
     @model_validator(mode="before")
@@ -236,6 +242,11 @@ class StudySpec(BaseModel):
         direction = said or known_direction(metric)
         assert direction is not None  # checked on construction  # noqa: S101
         return direction
+
+    @property
+    def computing(self) -> Computing:
+        """How its networks are computed."""
+        return Computing(self.precision, self.steps_per_execution, self.devices_per_trial)
 
     @property
     def runs(self) -> int:

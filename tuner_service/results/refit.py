@@ -64,6 +64,7 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
             study.spec.max_epochs,
             seed,
             model,
+            study.spec.computing.on_one_device,
             gpus=True,
             backend=study.spec.backend,
         )

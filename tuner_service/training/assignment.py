@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner_service.domain.direction import Direction
-from tuner_service.domain.engine import Engine
+from tuner_service.domain.engine import Computing, Engine
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.objective_value import BestEpoch, ObjectiveValue
 from tuner_service.domain.outcome import Failure, Reason
@@ -45,6 +45,7 @@ class Assignment:
     attributes: Mapping[str, object] = field(default_factory=dict)
     checkpoints: Sequence[str] = ()  #: files of earlier attempts in the folder, the one to go on from first
     engine: Engine = "auto"  #: how epochs are trained
+    computing: Computing = field(default_factory=Computing)  #: how networks are computed
     checkpoint_s: float = 10.0  #: seconds from one checkpoint to the next; 0 is one each epoch
     value: ObjectiveValue = field(default_factory=BestEpoch)  #: which epochs of a run count
     executions: int = 1

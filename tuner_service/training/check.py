@@ -105,7 +105,7 @@ class _Check:
             model: Any = None
             options: dict[str, Any] | None = {}
             with self._stage("build-model", "build_model", level):
-                model = network.build(study, trial)
+                model = network.build(study, trial, spec.computing.on_one_device if spec else None)
             if model is not None and study.fit is None:
                 options = None
                 with self._stage("fit-options", "fit_options", level):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,16 @@ Logs = Mapping[str, Any]
 
 
 class EpochProgram(Protocol):
-    """The batches of an epoch as one program of a backend."""
+    """The batches of an epoch as one program of a backend.
+
+    Args:
+        model: Its ``train_step`` or ``test_step`` is what a batch is computed with.
+        part: NumPy arrays; they are copied to the device.
+        batch_size: Rows of a batch; the last one has what is left.
+        trains: Whether it is ``train_step``.
+    """
+
+    def __init__(self, model: keras.Model, part: Part, batch_size: int, *, trains: bool) -> None: ...
 
     def prepare(self) -> None:
         """Compile it; nothing is computed. Raises whatever the network's code raises."""
@@ -114,7 +123,7 @@ def _programs(model: keras.Model, data: Data, size: int, given: Mapping[str, Any
     return _Programs(program(model, train, size, trains=True), judged)
 
 
-def _kind_of_program() -> Callable[..., EpochProgram]:
+def _kind_of_program() -> type[EpochProgram]:
     # Here, not above: only one of the backends is to be imported.
     if keras.backend.backend() == "jax":
         from tuner_service.training.jax_epoch import JaxEpoch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -13,6 +12,7 @@ import psutil
 
 from tuner_service.domain.engine import Engine
 from tuner_service.errors import StudyFileError
+from tuner_service.training import container
 from tuner_service.training.batches import is_arrays
 from tuner_service.training.data import Data, Part
 
@@ -145,11 +145,10 @@ def _size(part: Part) -> int:
     return sum(getattr(leaf, "nbytes", 0) for leaf in keras.tree.flatten(part))
 
 
-def _free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+def _free_memory() -> int:
     """Return the bytes that are free on this machine, or in its container where that has fewer."""
     free: int = psutil.virtual_memory().available
-    try:
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-        return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or one without a limit
-        return free
+    match container.memory():
+        case (used, limit):
+            return min(free, limit - used)
+    return free

@@ -198,7 +198,7 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
     """Return the network of a trial and the options of its fit."""
     from tuner_service.training import network
 
-    model = _guarded("build_model", study.path, lambda: network.build(study, trial))
+    model = _guarded("build_model", study.path, lambda: network.build(study, trial, spec.computing.on_one_device))
     if study.fit is not None:
         return model, {}
     return model, _guarded("fit_options", study.path, lambda: network.options(study, trial, spec.max_epochs))

@@ -17,14 +17,7 @@ _State = tuple[list[jax.Array], ...]
 
 
 class JaxEpoch:
-    """A scan of the stateless step over the batches of a part of the data, which lies on the device.
-
-    Args:
-        model: Its ``train_step`` or ``test_step`` is what a batch is computed with.
-        part: NumPy arrays; they are copied to the device.
-        batch_size: Rows of a batch; the last one has what is left.
-        trains: Whether it is ``train_step``.
-    """
+    """A scan of the stateless step over the batches of a part of the data, which lies on the device."""
 
     def __init__(self, model: keras.Model, part: Part, batch_size: int, *, trains: bool) -> None:
         self._model = model

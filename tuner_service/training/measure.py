@@ -92,7 +92,7 @@ def _measure(study: study_file.StudyFile, spec: StudySpec) -> Measured:
     begun = time.monotonic()
     for seed in range(_CONFIGURATIONS):
         trial, started, watch = inspection.probe_trial(seed), time.monotonic(), Watch()
-        model = network.build(study, trial)
+        model = network.build(study, trial, spec.computing.on_one_device)
         given = network.options(study, trial, spec.max_epochs)
         trained = min(_EPOCHS, given["epochs"])
         model.fit(

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import optuna
 
-from tuner_service.domain.engine import Engine
+from tuner_service.domain.engine import Computing, Engine
 from tuner_service.domain.objective_value import BestEpoch
 from tuner_service.domain.run import Run
 from tuner_service.errors import StudyFileError
@@ -21,6 +21,7 @@ from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assig
 from tuner_service.training.batches import BATCH_SIZE, ShuffledBatches, is_arrays
 from tuner_service.training.checkpoint import Checkpoint, restore
 from tuner_service.training.data import Data, Part
+from tuner_service.training.distribution import check_batches, spread
 from tuner_service.training.engine import TrainingPath, fit_because, path_for
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, numbers
 from tuner_service.training.keras_settings import KerasSettings
@@ -39,10 +40,14 @@ _REPORTING = (
 )
 
 
-def build(study: StudyFile, trial: optuna.trial.BaseTrial) -> keras.Model:
+def build(study: StudyFile, trial: optuna.trial.BaseTrial, computing: Computing | None = None) -> keras.Model:
     """Return the network of a trial, checked to be a compiled one."""
     assert study.build_model is not None  # noqa: S101 - the caller has looked at the kind
-    model = study.build_model(trial)
+    computing = computing or Computing()
+    if computing.precision is not None:
+        keras.config.set_dtype_policy(computing.precision)
+    with spread(computing.devices):
+        model = study.build_model(trial)
     if not isinstance(model, keras.Model):
         raise StudyFileError(f"build_model must return a compiled keras.Model, got {type(model).__name__}")
     if not model.compiled:
@@ -50,6 +55,8 @@ def build(study: StudyFile, trial: optuna.trial.BaseTrial) -> keras.Model:
             "build_model returned a model that is not compiled; "
             "call model.compile(optimizer=..., loss=..., metrics=[...]) before returning it"
         )
+    if computing.steps_per_execution is not None:
+        model.steps_per_execution = computing.steps_per_execution
     return model
 
 
@@ -85,7 +92,7 @@ def prepare(
     settings = None if trial.distributions else KerasSettings()
     while True:
         keras.utils.set_random_seed(seed)
-        model = build(study, trial)
+        model = build(study, trial, task.computing)
         given = {} if study.fit is not None else options(study, trial, task.max_epochs)
         if settings is None or pipe.ask("drawn", study.fit is not None):
             return model, given
@@ -181,6 +188,7 @@ def _fit(
             given = {**given, "callbacks": error.callbacks}
         else:
             return
+    check_batches(data, given)
     train, given = arguments(data.train), dict(given)
     if is_arrays(data.train) and given.get("shuffle", True) and given.get("steps_per_epoch") is None:
         size = given.pop("batch_size", None) or BATCH_SIZE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner_service.domain.attempt import Param
+from tuner_service.domain.engine import Computing
 from tuner_service.errors import StudyFileError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data, Part
@@ -24,7 +25,13 @@ class Refit:
 
 
 def refit_model(
-    study_path: Path, params: Mapping[str, Param], epochs: int, max_epochs: int, seed: int, model_path: Path
+    study_path: Path,
+    params: Mapping[str, Param],
+    epochs: int,
+    max_epochs: int,
+    seed: int,
+    model_path: Path,
+    computing: Computing,
 ) -> Refit:
     """Train a configuration on train and validation data, save the model, and measure it on the test part.
 
@@ -35,6 +42,7 @@ def refit_model(
         max_epochs: The study's, which its ``fit_options`` may refer to.
         seed: Of initial weights, shuffling and dropout.
         model_path: Where the model goes; ends in ``.keras``.
+        computing: How the network is computed.
 
     Raises:
         StudyFileError: If the data cannot be joined, or the study's code failed.
@@ -51,7 +59,7 @@ def refit_model(
     joined = replace(data.for_tuning(), train=_joined(data), validation=None, groups=None)
     keras.utils.set_random_seed(seed)
     trial = optuna.trial.FixedTrial(dict(params))
-    model = network.build(study, trial)
+    model = network.build(study, trial, computing)
     stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: _stop(model, epoch + 1 >= epochs))
     left_out: list[str] = []
     batch_size = None

@@ -14,14 +14,7 @@ from tuner_service.training.data import Part
 
 
 class TensorFlowEpoch:
-    """A loop over the batches of a part of the data, which lies on the device, in one ``tf.function``.
-
-    Args:
-        model: Its ``train_step`` or ``test_step`` is what a batch is computed with.
-        part: NumPy arrays; they are copied to the device.
-        batch_size: Rows of a batch; the last one has what is left.
-        trains: Whether it is ``train_step``.
-    """
+    """A loop over the batches of a part of the data, which lies on the device, in one ``tf.function``."""
 
     def __init__(self, model: keras.Model, part: Part, batch_size: int, *, trains: bool) -> None:
         self._model = model

@@ -229,6 +229,7 @@ def assignment_of(
         folder=str(folder),
         devices=device,
         engine=spec.engine,
+        computing=spec.computing,
         checkpoint_s=spec.limits.checkpoint_s,
         value=spec.value,
         executions=spec.executions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 #: CUDA_VISIBLE_DEVICES for a process that is to use no GPU.
@@ -39,14 +39,31 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
     return [str(index) for index in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def slot_devices(slots: int | None, available: list[str]) -> list[str]:
+def slot_devices(slots: int | None, available: list[str], slots_per_gpu: int = 1) -> list[str]:
     """Return CUDA_VISIBLE_DEVICES for each slot: one GPU a slot where there are GPUs, none elsewhere.
 
-    Without a number there are as many slots as GPUs, or as cores. More slots than GPUs share them in turn.
+    Without a number there are so many slots for each GPU, or as many as cores. More slots than GPUs share them in turn.
 
     >>> slot_devices(None, ["0", "1"]), slot_devices(3, ["0", "1"]), slot_devices(2, [])
     (['0', '1'], ['0', '1', '0'], ['-1', '-1'])
+    >>> slot_devices(None, ["0", "1"], 2)
+    ['0', '1', '0', '1']
     """
     if not available:
         return [NO_GPU] * (slots or cores())
-    return [available[index % len(available)] for index in range(slots or len(available))]
+    return [available[index % len(available)] for index in range(slots or len(available) * slots_per_gpu)]
+
+
+def grouped(devices: Sequence[str], devices_per_trial: int) -> list[str]:
+    """Return CUDA_VISIBLE_DEVICES for slots whose trials take several GPUs each, which no other slot shares.
+
+    Fewer GPUs than a trial takes are none.
+
+    >>> grouped(["0", "1", "2", "0"], 2), grouped(["0"], 2), grouped(["0", "0"], 1)
+    (['0,1'], [], ['0', '0'])
+    """
+    if devices_per_trial == 1:
+        return list(devices)
+    found = list(dict.fromkeys(one for one in devices if one != NO_GPU))
+    firsts = range(0, len(found) - devices_per_trial + 1, devices_per_trial)
+    return [",".join(found[first : first + devices_per_trial]) for first in firsts]

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -28,6 +29,7 @@ from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import study_file
 from tuner_service.worker.device_gate import DeviceGate
 from tuner_service.worker.lease import LeaseKeeper
+from tuner_service.worker.machine import NO_GPU, grouped
 from tuner_service.worker.outbox import Outbox
 from tuner_service.worker.scratch import Scratch
 from tuner_service.worker.settings import WorkerSettings
@@ -63,6 +65,7 @@ class Supervisor:
         study = self._wait_for_study()
         if study is None:
             return INTERRUPTED
+        self._share_devices(study)
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
@@ -72,7 +75,7 @@ class Supervisor:
             return self._work(study, path, digest, artifacts, scratch.folder)
 
     def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> int:
-        uses_gpus = any(device != "-1" for device in self._settings.devices)
+        uses_gpus = any(device != NO_GPU for device in self._settings.devices)
         start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage)
@@ -115,6 +118,17 @@ class Supervisor:
         if self._failure is not None:
             raise self._failure
         return INTERRUPTED if self._stopping.is_set() else DONE
+
+    def _share_devices(self, study: StudyRecord) -> None:
+        """Give each slot as many GPUs as a trial takes, or raise ``SpecError`` where there are not as many."""
+        wanted = study.spec.devices_per_trial
+        devices = grouped(self._settings.devices, wanted)
+        if not devices:
+            raise SpecError(
+                f"each trial of {study.name!r} takes {wanted} GPUs (devices_per_trial), more than the slots of this "
+                f"worker have: {', '.join(dict.fromkeys(self._settings.devices))}; start it where there are as many"
+            )
+        self._settings = replace(self._settings, devices=devices)
 
     def _check_alone(self, study: StudyRecord) -> None:
         """Raise ``SpecError`` where the study's sampler learns in memory, and this worker's slots are not one alone."""

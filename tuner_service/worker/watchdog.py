@@ -11,12 +11,12 @@ import psutil
 
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.outcome import Reason
+from tuner_service.training import container
 
 #: Share of the container's memory at which the child that holds most of it is ended, before the kernel ends any.
 _MEMORY_SHARE = 0.95
 #: Processor time that shows that a process does something, in seconds.
 _BUSY_S = 0.1
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Verdict:
 class Watchdog:
     """Watches one attempt. Times are of the monotonic clock, in seconds."""
 
-    def __init__(self, limits: Limits, *, started_at: float, cgroup: Path = _CGROUP) -> None:
+    def __init__(self, limits: Limits, *, started_at: float, cgroup: Path = container.CGROUP) -> None:
         self._limits = limits
         self._started_at = started_at
         self._epoch_at = started_at
@@ -39,7 +39,7 @@ class Watchdog:
         self._busy_at = started_at
         self._busy_s = 0.0
         self._cgroup = cgroup
-        self._kills = _oom_kills(cgroup)
+        self._kills = container.oom_kills(cgroup)
 
     def epoch_ended(self, now: float) -> None:
         """Take note of progress."""
@@ -60,10 +60,10 @@ class Watchdog:
         stalled = self._stalled(now, pid)
         if stalled is not None:
             return Verdict(Reason.STALLED, "NoProgress", stalled)
-        used, limit_bytes = _memory(self._cgroup)
-        if limit_bytes is not None and used > _MEMORY_SHARE * limit_bytes and _is_largest(pid):
-            held = f"{used / 2**30:.1f} of {limit_bytes / 2**30:.1f} GiB of memory were in use"
-            return Verdict(Reason.OOM, "OutOfMemory", f"ended before the container was: {held}")
+        match container.memory(self._cgroup):
+            case (used, limit_bytes) if used > _MEMORY_SHARE * limit_bytes and _is_largest(pid):
+                held = f"{used / 2**30:.1f} of {limit_bytes / 2**30:.1f} GiB of memory were in use"
+                return Verdict(Reason.OOM, "OutOfMemory", f"ended before the container was: {held}")
         return None
 
     def _stalled(self, now: float, pid: int) -> str | None:
@@ -79,31 +79,7 @@ class Watchdog:
 
     def kernel_ran_out_of_memory(self, exit_code: int | None) -> bool:
         """Return whether a child that has died was ended by the kernel for its memory."""
-        return exit_code == -signal.SIGKILL and _oom_kills(self._cgroup) > self._kills
-
-
-def _memory(cgroup: Path) -> tuple[int, int | None]:
-    """Return the bytes that this container uses, without what the kernel can drop, and its limit if it has one."""
-    try:
-        limit = (cgroup / "memory.max").read_text().strip()
-        if limit == "max":
-            return 0, None
-        used = int((cgroup / "memory.current").read_text())
-        return used - _field(cgroup / "memory.stat", "inactive_file"), int(limit)
-    except (OSError, ValueError):
-        return 0, None
-
-
-def _oom_kills(cgroup: Path) -> int:
-    return _field(cgroup / "memory.events", "oom_kill")
-
-
-def _field(file: Path, name: str) -> int:
-    try:
-        lines = (line.split() for line in file.read_text().splitlines())
-        return next((int(value) for key, value in lines if key == name), 0)
-    except (OSError, ValueError):
-        return 0
+        return exit_code == -signal.SIGKILL and container.oom_kills(self._cgroup) > self._kills
 
 
 def _processor_s(pid: int) -> float:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tuner_service.domain.engine import Computing
 from tuner_service.domain.run import RUNS
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import StudyFileError
@@ -38,7 +39,7 @@ _ARRAYS = "Data((x[:6], y[:6]), (x[6:9], y[6:9]), (x[9:], y[9:]))"
 def _refit(folder: Path, data: str = _ARRAYS, more: str = "", epochs: int = 2) -> Refit:
     study = folder / "study.py"
     study.write_text(_SOURCE.format(data=data, more=more))
-    return refit_model(study, {"units": 3}, epochs, 5, 7, folder / "refit.keras")
+    return refit_model(study, {"units": 3}, epochs, 5, 7, folder / "refit.keras", Computing())
 
 
 def test_it_trains_on_all_rows_but_those_of_the_test_part(tmp_path: Path) -> None:

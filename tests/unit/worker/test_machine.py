@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuner_service.worker import machine
-from tuner_service.worker.machine import NO_GPU, cores, gpus, slot_devices
+from tuner_service.worker.machine import NO_GPU, cores, gpus, grouped, slot_devices
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,31 @@ def test_slots_get_their_gpus(
     """Each slot sees one GPU at most."""
     monkeypatch.setattr(machine, "cores", lambda: 3)
     assert slot_devices(slots, available) == expected
+
+
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        pytest.param(None, ["0", "1", "0", "1", "0", "1"], id="so many for each"),
+        pytest.param(2, ["0", "1"], id="a number of slots says all"),
+    ],
+)
+def test_slots_may_share_a_gpu(slots: int | None, expected: list[str]) -> None:
+    """Each slot sees one GPU all the same."""
+    assert slot_devices(slots, ["0", "1"], 3) == expected
+
+
+@pytest.mark.parametrize(
+    ("devices", "each", "expected"),
+    [
+        pytest.param(["0", "1", "2", "3"], 2, ["0,1", "2,3"], id="two pairs"),
+        pytest.param(["0", "1", "2"], 2, ["0,1"], id="one is left over"),
+        pytest.param(["0", "1", "0", "1"], 2, ["0,1"], id="a group is not shared"),
+        pytest.param(["0"], 2, [], id="too few"),
+        pytest.param([NO_GPU, NO_GPU], 2, [], id="none"),
+        pytest.param([NO_GPU, NO_GPU], 1, [NO_GPU, NO_GPU], id="none is needed"),
+    ],
+)
+def test_a_trial_on_several_gpus_has_them_to_itself(devices: list[str], each: int, expected: list[str]) -> None:
+    """Slots are as many as whole groups."""
+    assert grouped(devices, each) == expected
