@@ -11,16 +11,52 @@ import pytest
 
 _TESTS = Path(__file__).parents[1]
 
+#: Kinds of networks for every run of the tests; `make soak` has all.
+_KINDS = (
+    "regularizers, constraint, batch norm, noise, dropout",
+    "a loss of its own, two metrics",
+    "schedule, momentum, clipping",
+    "row weights",
+    "class weights, one-hot labels, many metrics",
+    "convolution",
+    "recurrent",
+    "embedding",
+    "inputs and outputs by name",
+    "inputs and outputs in lists",
+    "subclassed",
+    "a step of its own",
+)
+
+#: Two devices of one processor; programs are compiled fast, not to be fast.
+_XLA_FLAGS = (
+    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true"
+)
+
+
+def _test(folder: Path, *tests: str) -> None:
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": _XLA_FLAGS}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'jax'}"]
+    done = subprocess.run(
+        [*command, *(str(_TESTS / one) for one in tests)],
+        env=environment,
+        cwd=_TESTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=1790,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_compiled_epochs_agree_with_fit_on_jax(tmp_path: Path) -> None:
+    """For networks of twelve kinds; and a trial may have a precision, steps in one call, and two devices there."""
+    agreement = "backends/test_agreement.py::test_compiled_epochs_and_fit_agree"
+    _test(tmp_path, "backends/test_computing.py", *(f"{agreement}[{kind}]" for kind in _KINDS))
+
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_training_does_on_jax_what_it_does_on_tensorflow(tmp_path: Path) -> None:
     """Compiled epochs agree with ``fit`` there, and a training that goes on is the uninterrupted one."""
-    names = ("backends/test_agreement", "unit/training/test_engine", "unit/training/test_network")
-    tests = [str(_TESTS / f"{name}.py") for name in names]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'jax'}", *tests]
-    done = subprocess.run(
-        command, env=environment, cwd=_TESTS.parent, capture_output=True, text=True, timeout=1790, check=False
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
+    _test(tmp_path, "backends/test_agreement.py", "unit/training/test_engine.py", "unit/training/test_network.py")
