@@ -146,5 +146,5 @@ def test_a_dataset_is_fetched_ahead(tmp_path: Path) -> None:
 
     batches = Batches()
     _train(tmp_path, Data(batches, _DATA.validation), options={"batch_size": None})
-    assert batches.threads
-    assert threading.main_thread().name not in batches.threads
+    # The first batch, at which Keras looks to see what it is made of, comes before them.
+    assert batches.threads - {threading.main_thread().name}

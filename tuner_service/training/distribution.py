@@ -40,6 +40,15 @@ def spread(devices: int) -> Iterator[None]:
             yield
 
 
+def scope_of(model: keras.Model) -> contextlib.AbstractContextManager[object]:
+    """Return the scope in which a network that is built already gets further variables, as TensorFlow wants it."""
+    strategy = getattr(model, "distribute_strategy", None)
+    scope: contextlib.AbstractContextManager[object] = (
+        contextlib.nullcontext() if strategy is None else strategy.scope()
+    )
+    return scope
+
+
 def check_batches(data: Data, given: Mapping[str, Any]) -> None:
     """Raise ``StudyFileError`` where a batch cannot be cut into equal parts, which JAX says in other words."""
     distribution = keras.distribution.distribution()

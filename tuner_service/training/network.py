@@ -21,7 +21,7 @@ from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assig
 from tuner_service.training.batches import BATCH_SIZE, ShuffledBatches, is_arrays
 from tuner_service.training.checkpoint import Checkpoint, restore
 from tuner_service.training.data import Data, Part
-from tuner_service.training.distribution import check_batches, spread
+from tuner_service.training.distribution import check_batches, scope_of, spread
 from tuner_service.training.engine import TrainingPath, fit_because, path_for
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, numbers
 from tuner_service.training.keras_settings import KerasSettings
@@ -162,7 +162,8 @@ def fits(model: keras.Model, checkpoint: Checkpoint, data: Data) -> bool:
     if not model.built:
         # A subclassed model has variables once it has seen data.
         model.evaluate(**arguments(data.train), steps=1, verbose=0)
-    return restore(model, checkpoint.variables)
+    with scope_of(model):
+        return restore(model, checkpoint.variables)
 
 
 def _fit(
