@@ -32,7 +32,7 @@ from tuner_service.training.provenance import versions
 from tuner_service.training.remote_trial import Answer, Ask
 from tuner_service.training.study_file import read_code
 from tuner_service.worker.evaluation import assignment_of, listed
-from tuner_service.worker.machine import gpus, slot_devices
+from tuner_service.worker.machine import NO_GPU, gpus, grouped, slot_devices
 from tuner_service.worker.supervisor import find_study_file
 from tuner_service.worker.training_process import TrainingProcess, describe_exit, start_forkserver
 
@@ -100,8 +100,9 @@ def rerun(
             f"{path} is not the code that trained it. {told}. Put that version there, or train with this one and see "
             "what comes of it: --accept-code"
         )
-    device = slot_devices(1, gpus(os.environ))[0]
-    start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=device != "-1")
+    # One that is to have several devices, and finds too few, says so itself.
+    device = next(iter(grouped(slot_devices(None, gpus(os.environ)), study.spec.devices_per_trial)), NO_GPU)
+    start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=device != NO_GPU)
     with tempfile.TemporaryDirectory(prefix="tuner-rerun-") as scratch:
         for trial in trials:
             result, curves = _train(study, trial, path, Path(scratch), device)
