@@ -25,6 +25,7 @@ _ALL = {
     "imagePullSecrets": [{"name": "registry"}],
     "migration": {"roles": True},
     "coordinator": {"replicas": 2},
+    "serve": {"replicas": 2, "podMonitor": True, "envFrom": [{"secretRef": {"name": "bucket"}}]},
     "submitters": [{"kind": "Group", "name": "research", "apiGroup": "rbac.authorization.k8s.io"}],
     "postgresql": {"enabled": True},
 }
@@ -81,13 +82,27 @@ def test_the_chart_has_the_projects_version() -> None:
 def test_objects_are_valid(everything: list[Manifest], installed: list[Manifest], version: str) -> None:
     """Strictly: an unknown field is an error."""
     for manifest in (*everything, *(installed if version in (VERSIONS[0], VERSIONS[-1]) else ())):
-        kubernetes_validate.validate(manifest, version, strict=True)
+        if manifest["kind"] != "PodMonitor":
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_metrics_are_asked_for_with_the_token(everything: list[Manifest]) -> None:
+    """Prometheus' operator, whose kind Kubernetes does not know, finds the pods, their port and the login."""
+    (monitor,) = (one["spec"] for one in everything if one["kind"] == "PodMonitor")
+    (serve,) = (
+        one["spec"] for one in everything if one["kind"] == "Deployment" and one["metadata"]["name"] == "tuner-serve"
+    )
+    assert monitor["selector"] == serve["selector"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    (container,) = serve["template"]["spec"]["containers"]
+    assert endpoint["port"] in {port["name"] for port in container["ports"]}
+    assert endpoint["authorization"]["credentials"] == {"name": "tuner-serve", "key": "token"}
 
 
 def test_pods_are_restricted(everything: list[Manifest], installed: list[Manifest]) -> None:
     """As the Pod Security Standard of that name wants it; only the coordinator has a token for the API."""
     found = [*pods(everything), *pods(installed)]
-    assert len(found) == 5
+    assert len(found) == 7
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -115,9 +130,13 @@ def test_each_part_has_a_role_of_its_own(installed: list[Manifest]) -> None:
         pod["containers"][0]["name"]: volume["secret"]["secretName"]
         for pod in pods(installed)
         for volume in pod["volumes"]
-        if "secret" in volume
+        if volume["name"] == "storage"
     }
-    assert secrets == {"coordinator": "tuner-storage-coordinator", "migration": "tuner-storage-owner"}
+    assert secrets == {
+        "coordinator": "tuner-storage-coordinator",
+        "migration": "tuner-storage-owner",
+        "serve": "tuner-storage-reader",
+    }
 
 
 def test_commands_are_there(everything: list[Manifest], installed: list[Manifest]) -> None:
@@ -134,7 +153,7 @@ def test_commands_are_there(everything: list[Manifest], installed: list[Manifest
 
 
 def test_every_pod_has_a_network_policy(everything: list[Manifest]) -> None:
-    """It may be reached by nobody, or by this service's own pods."""
+    """Workers, coordinator and migration may be reached by nobody."""
     policies = {one["metadata"]["name"]: one["spec"] for one in everything if one["kind"] == "NetworkPolicy"}
     names = {
         one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
@@ -145,14 +164,15 @@ def test_every_pod_has_a_network_policy(everything: list[Manifest]) -> None:
     for name, spec in policies.items():
         assert spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": name}
         assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
-        assert bool(spec["ingress"]) == (name == "tuner-postgresql")
+        assert bool(spec["ingress"]) == (name in ("tuner-postgresql", "tuner-serve"))
 
 
 def test_a_single_replica_can_be_drained(everything: list[Manifest], installed: list[Manifest]) -> None:
     """A rule about disruptions comes with a second replica."""
-    assert [one["metadata"]["name"] for one in everything if one["kind"] == "PodDisruptionBudget"] == [
-        "tuner-coordinator"
-    ]
+    assert {one["metadata"]["name"] for one in everything if one["kind"] == "PodDisruptionBudget"} == {
+        "tuner-coordinator",
+        "tuner-serve",
+    }
     assert [one for one in installed if one["kind"] == "PodDisruptionBudget"] == []
 
 

@@ -34,7 +34,8 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* A pod of this project's image that reads the storage's URL from a file: root, name, role, args, resources, token. */}}
+{{/* A pod of this project's image that reads the storage's URL from a file: root, name, role, args, resources; perhaps a
+     token for the API, mounts, and container: what else its container has, as text. */}}
 {{- define "tuner.pod" -}}
 serviceAccountName: {{ .name }}
 automountServiceAccountToken: {{ .token | default false }}
@@ -59,6 +60,12 @@ containers:
     volumeMounts:
       - {name: tmp, mountPath: /tmp}
       - {name: storage, mountPath: /secrets/storage, readOnly: true}
+{{- with .mounts }}
+      {{- toYaml . | nindent 6 }}
+{{- end }}
+{{- with .container }}
+    {{- . | nindent 4 }}
+{{- end }}
 {{- end }}
 
 {{- define "tuner.volumes" -}}
