@@ -30,6 +30,7 @@ RUN --mount=type=bind,source=requirements.lock,target=/requirements.lock \
 
 FROM ${PYTHON_IMAGE} AS base
 # Process 1: hands SIGTERM on, and buries what a study's code leaves behind.
+# Not by version (DL3008): Debian keeps only the newest, so that the image would not build for long.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --no-install-recommends --yes tini && rm -rf /var/lib/apt/lists/*
 # Everything that is written goes below /tmp, so that the root file system may be read-only.
@@ -60,6 +61,7 @@ FROM base AS worker-cpu
 FROM worker-gpu AS worker-jax
 ENV KERAS_BACKEND=jax
 
+# A stage of this file, which has no tag (DL3006).
 # hadolint ignore=DL3006
 FROM worker-${FLAVOUR} AS worker
 COPY --from=worker-packages /opt/tuner /opt/tuner

@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format lock chart clean
+.PHONY: help demo test soak lint format lock chart policies clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,17 @@ format: $(INSTALLED)  ## Format the code
 
 chart: $(BIN)/helm  ## Write deploy/install.yaml from the Helm chart
 	$(BIN)/python -m tests.helm render
+
+policies: $(BIN)/helm  ## Hold images, chart and Jobs against the rules of checkov and hadolint (a minute to install)
+	rm -rf .venv/policies && mkdir .venv/policies
+	$(PYTHON) -m venv .venv/policies/checkov
+	.venv/policies/checkov/bin/python -m pip install --disable-pip-version-check --quiet checkov==3.3.30
+	mkdir .venv/policies/files && cp Dockerfile .venv/policies/files
+	$(BIN)/helm template tuner deploy/helm/tuner --set postgresql.enabled=true,coordinator.replicas=2,serve.replicas=2 \
+		>.venv/policies/files/chart.yaml
+	$(BIN)/tuner render study --in-image /studies --image worker:1 --gpus 1 --namespace tuner >.venv/policies/files/jobs.yaml
+	.venv/policies/checkov/bin/checkov --config-file deploy/checkov.yaml --directory .venv/policies/files
+	$(BIN)/hadolint Dockerfile
 
 $(BIN)/helm: $(INSTALLED)
 	@test -x $@ || $(BIN)/python -m tests.helm

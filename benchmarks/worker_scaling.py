@@ -3,10 +3,11 @@
     python benchmarks/worker_scaling.py [--workers 10 100 1000] [--trial-s 300] [--seconds 25] [--pgbouncer PROGRAM]
 
 Simulated workers say to the storage what real ones say, through the same code, and train nothing: they claim, draw with
-TPE, report 30 values and 3 rungs a trial, settle, beat every 10 s and reconcile in turn. Printed are what each request
-costs the server, in milliseconds of one core; and for each number of workers the requests a second, how long they took,
-the connections, and the cores that the server was busy with. The server is the tests', writing to disk as in earnest;
-it shares the machine with those who ask.
+TPE, report 30 values and 3 rungs a trial, settle, beat every 10 s and reconcile in turn. Eighteen threads speak for all
+of them; the connections that real workers have, two each, are open beside theirs. Printed are what each request costs
+the server, in milliseconds of one core; and for each number of workers the requests a second, how long they took, the
+connections, and the cores that the server was busy with. The server is the tests', writing to disk as in earnest; it
+shares the machine with those who ask.
 """
 
 from __future__ import annotations
@@ -18,33 +19,35 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
 from pathlib import Path
+from threading import Barrier
 
 import psutil
 import psycopg2
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.records import make_new_study
 from tests.servers import PostgresServer, free_port
 from tuner_service import open_storage
+from tuner_service.domain.attempt import NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import StorageError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
-from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.storage.ledger_storage import Draw, LedgerStorage
 
 REPORTS, BEAT_S = 30, 10.0
 KINDS = ("claim", "draw", "report", "rung", "settle", "beat", "reconcile")
@@ -53,7 +56,7 @@ SPACE = {
     "units": IntDistribution(1, 512),
     "rate2": FloatDistribution(0, 1),
 }
-PROCESSES, POOL_SIZE = 3, 20
+PROCESSES, THREADS, POOL_SIZE = 3, 6, 20
 #: What clients ask for when they connect, which a pooler in transaction mode has to say for all of them.
 SESSION = "; ".join(
     f"SET {name} = ''{value}''"
@@ -69,19 +72,35 @@ Times = dict[str, list[float]]
 
 
 class SimulatedWorker:
-    """Says what a worker with one slot says, in the order of its trial."""
+    """Says what a worker with one slot says, in the order of its trial, through a storage that others use too."""
 
-    def __init__(self, url: str, study: str, number: int, trial_s: float) -> None:
-        self.storage: LedgerStorage = open_storage(url)
+    def __init__(self, storage: LedgerStorage, study: StudyRecord, number: int, trial_s: float) -> None:
         self.name = f"worker-{number}"
+        self._storage = storage
         self._study = study
         self._trial_s = trial_s
         self._random = random.Random(number)
         self.attempt: RunningAttempt | None = None
         self._reported = 0
-        self.next_beat = time.monotonic()
-        # As if it had been in the middle of a trial.
-        self.next_step = time.monotonic() + self._random.random() * trial_s / REPORTS
+        now = time.monotonic()
+        self.next_beat = now + self._random.random() * BEAT_S
+        self.next_step = now + self._random.random() * trial_s / REPORTS
+
+    def begin(self) -> None:
+        """Be in the middle of a trial, whose parameters no sampler drew."""
+        claim = self._storage.claim(self._study.study_id, self.name, lease_s=600, code="c0de")
+        if claim is None:
+            raise RuntimeError("too few rows wait")
+        params = {
+            name: (
+                self._random.uniform(0.01, 0.09) if isinstance(one, FloatDistribution) else 7.0,
+                distribution_to_json(one),
+            )
+            for name, one in SPACE.items()
+        }
+        self._storage.record_draw(claim.trial_id, self.name, Draw(params, {}, {}))
+        self.attempt = RunningAttempt(self._storage, self._study, claim, self.name)
+        self._reported = self._random.randrange(REPORTS)
 
     def act(self, times: Times) -> None:
         """Do what is due."""
@@ -95,35 +114,34 @@ class SimulatedWorker:
 
     def beat(self, times: Times) -> None:
         """Say that it lives, and reconcile if it is its turn."""
-        study = self._record
+        study = self._study
         info = WorkerInfo(
             self.name, study.study_id, "host", 1, slots=1, started_at=0, beat_at=0, lease_s=60, beat_s=BEAT_S
         )
         held = [] if self.attempt is None else [self.attempt.progress_now]
         with timed(times, "beat"):
-            self.storage.beat(info, held)
-            turn = self.storage.take_turn(study.study_id, BEAT_S)
+            self._storage.beat(info, held)
+            turn = self._storage.take_turn(study.study_id, BEAT_S)
         if turn:
             with timed(times, "reconcile"):
-                reconcile(self.storage, study.name)
+                reconcile(self._storage, study.name)
 
     def step(self, times: Times) -> None:
         """Claim a trial, or report its next epoch, the last with its end."""
         attempt = self.attempt
         if attempt is None:
             with timed(times, "claim"):
-                claim = self.storage.claim(self._record.study_id, self.name, lease_s=60, code="c0de")
+                claim = self._storage.claim(self._study.study_id, self.name, lease_s=60, code="c0de")
             if claim is None:
                 with timed(times, "reconcile"):
-                    reconcile(self.storage, self._study)
+                    reconcile(self._storage, self._study.name)
                 return
-            attempt = self.attempt = RunningAttempt(self.storage, self._record, claim, self.name)
+            attempt = self.attempt = RunningAttempt(self._storage, self._study, claim, self.name)
             with timed(times, "draw"):
                 for name, distribution in SPACE.items():
                     attempt.suggest(name, distribution)
                 attempt.drawn()
-            # The first trial of each ends at a moment of its own.
-            self._reported = 0 if self._reported else self._random.randrange(REPORTS)
+            self._reported = 0
             return
         self._reported += 1
         value = self._random.random()
@@ -139,10 +157,6 @@ class SimulatedWorker:
             self.attempt = None
             self.next_step = time.monotonic()
 
-    @cached_property
-    def _record(self) -> StudyRecord:
-        return self.storage.study(self._study)
-
 
 @contextmanager
 def timed(times: Times, what: str) -> Iterator[None]:
@@ -152,65 +166,72 @@ def timed(times: Times, what: str) -> Iterator[None]:
     times[what].append(time.monotonic() - started)
 
 
-def simulate(url: str, study: str, numbers: range, trial_s: float, begin: float, end: float) -> tuple[Times, int]:
-    """Be these workers from now on; return what the requests after `begin` took, and how many failed."""
-    workers = [SimulatedWorker(url, study, number, trial_s) for number in numbers]
+def simulate(
+    url: str, study: str, numbers: Sequence[int], trial_s: float, ready: Barrier, seconds: float
+) -> tuple[Times, int]:
+    """Be these workers once all processes are ready; return what their requests took, and how many failed."""
     counted: Times = defaultdict(list)
     failed = itertools.count()
-    lock = threading.Lock()
-    queue = list(workers)
 
-    def drive() -> None:
-        warming: Times = defaultdict(list)
-        while time.monotonic() < end:
-            with lock:
-                worker = min(queue, key=lambda one: min(one.next_beat, one.next_step), default=None)
-                if worker is not None:
-                    queue.remove(worker)
-            if worker is None:
-                time.sleep(0.01)
-                continue
-            wait = min(worker.next_beat, worker.next_step) - time.monotonic()
-            if wait > 0:
-                time.sleep(min(wait, 0.05))
-            try:
-                worker.act(counted if time.monotonic() >= begin else warming)
-            except StorageError as error:
-                if next(failed) == 0:
-                    print(f"  {error}", file=sys.stderr)
-            with lock:
-                queue.append(worker)
+    def drive(mine: Sequence[int]) -> None:
+        with closing(open_storage(url)) as storage:
+            workers = [SimulatedWorker(storage, storage.study(study), number, trial_s) for number in mine]
+            for worker in workers:
+                worker.begin()
+            # Read now what a worker has read when it is in the middle of a trial.
+            storage.optuna_storage().get_all_trials(storage.study(study).study_id)
+            ready.wait()
+            started = time.monotonic()
+            for worker in workers:
+                worker.next_beat += started - begun
+                worker.next_step += started - begun
+            while time.monotonic() < started + seconds:
+                worker = min(workers, key=lambda one: min(one.next_beat, one.next_step))
+                time.sleep(max(min(worker.next_beat, worker.next_step) - time.monotonic(), 0))
+                try:
+                    worker.act(counted)
+                except StorageError as error:
+                    if next(failed) == 0:
+                        print(f"  {error}", file=sys.stderr)
 
-    threads = [threading.Thread(target=drive) for _ in range(8)]
+    # What is imported late is imported here, before there are threads.
+    with closing(open_storage(url)) as storage:
+        storage.optuna_storage()
+    begun = time.monotonic()
+    # The connections that real workers have: two each. Nothing is said through these.
+    idle = [psycopg2.connect(url) for _ in range(2 * len(numbers) - THREADS)]
+    threads = [threading.Thread(target=drive, args=(numbers[number::THREADS],)) for number in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for worker in workers:
-        worker.storage.close()
+    for connection in idle:
+        connection.close()
     return dict(counted), next(failed)
 
 
 def measure(server: PostgresServer, url: str, workers: int, arguments: argparse.Namespace, label: str) -> None:
     """Print a line on so many workers."""
-    study = f"study-{workers}-{label}"
     direct = server.url("scaling")
     with closing(open_storage(direct)) as storage:
-        record = storage.create_study(
-            make_new_study(name=study, trials=100_000, max_epochs=REPORTS, sampler="tpe", pruner="hyperband")
+        study = storage.create_study(
+            make_new_study(
+                name=f"study-{workers}-{label}", trials=100_000, max_epochs=REPORTS, sampler="tpe", pruner="hyperband"
+            )
         )
-        reconcile(storage, record.name)
-    warm_up = max(8.0, workers * 0.04)
-    begin = time.monotonic() + warm_up
-    end = begin + arguments.seconds
+        storage.insert_attempts(study.study_id, [NewAttempt(number, 0) for number in range(workers + 100)])
     shares = [range(number, workers, PROCESSES) for number in range(PROCESSES)]
-    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        found = pool.starmap_async(simulate, [(url, study, share, arguments.trial_s, begin, end) for share in shares])
-        time.sleep(max(begin - time.monotonic(), 0))
+    context = multiprocessing.get_context("forkserver")
+    with context.Manager() as manager, context.Pool(PROCESSES) as pool:
+        ready = manager.Barrier(PROCESSES * THREADS + 1)
+        seconds = arguments.seconds
+        asked = [(url, study.name, share, arguments.trial_s, ready, seconds) for share in shares]
+        found = pool.starmap_async(simulate, asked)
+        ready.wait()
         before = cores_used(server)
-        time.sleep(max(end - 1 - time.monotonic(), 0))
+        time.sleep(seconds - 1)
         connections = count_connections(direct)
-        busy = (cores_used(server) - before) / (arguments.seconds - 1)
+        busy = (cores_used(server) - before) / (seconds - 1)
         results = found.get()
     times: Times = defaultdict(list)
     for one, _ in results:
@@ -231,7 +252,6 @@ def costs(server: PostgresServer, seconds: float) -> None:
     """Print what each request costs the server, four asking at once."""
     url = server.url("scaling")
     with closing(open_storage(url)) as storage:
-        storage.create_tables()
         study = storage.create_study(make_new_study(name="costs", trials=100_000, max_epochs=REPORTS, sampler="random"))
         reconcile(storage, "costs")
     asking: dict[str, Ask] = {
@@ -239,7 +259,8 @@ def costs(server: PostgresServer, seconds: float) -> None:
         "a trial (claim, draw, 30 reports, 3 rungs, settle)": _whole_trial,
     }
     for what, ask in asking.items():
-        workers = [SimulatedWorker(url, study.name, 10_000 + number, 0.0) for number in range(4)]
+        storages = [open_storage(url) for _ in range(4)]
+        workers = [SimulatedWorker(one, study, 10_000 + number, 0.0) for number, one in enumerate(storages)]
         done = itertools.count()
         until = time.monotonic() + seconds
 
@@ -252,8 +273,8 @@ def costs(server: PostgresServer, seconds: float) -> None:
         number = next(done)
         cost = (cores_used(server) - before) / number * 1e3
         print(f"{what}: {cost:.2f} ms of a core of the server, {number / seconds:.0f} a second", flush=True)
-        for worker in workers:
-            worker.storage.close()
+        for storage in storages:
+            storage.close()
 
 
 def _again(ask: Ask, worker: SimulatedWorker, until: float, done: Iterator[int]) -> None:
@@ -329,15 +350,20 @@ logfile = {folder}/log
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped then, too
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--trial-s", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--pgbouncer", default=None)
+    parser.add_argument("--costs", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
-    with PostgresServer(settings=("max_connections=1200", "fsync=on")) as server:
+    with PostgresServer(settings=("max_connections=2100", "fsync=on")) as server:
         server.create_database("scaling")
-        costs(server, 6.0)
+        with closing(open_storage(server.url("scaling"))) as storage:
+            storage.create_tables()
+        if arguments.costs:
+            costs(server, 6.0)
         print(
             "workers, through, connections, cores of the server; of each request: a second, median ms, 99th percentile"
         )

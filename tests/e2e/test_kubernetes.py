@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import urllib.request
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,22 @@ def kube() -> Iterator[FakeKube]:
         yield kube
 
 
-@pytest.fixture
-def tuner(tmp_path: Path, kube: FakeKube, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tuner]:
-    """Provide a working folder whose commands talk to the fake."""
+@pytest.fixture(params=[None, pytest.param("36.0.3", marks=pytest.mark.soak)], ids=["client", "client 36"])
+def tuner(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    kube: FakeKube,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Tuner]:
+    """Provide a working folder whose commands talk to the fake, by each supported major version of the client."""
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig()))
+    if request.param is not None:
+        # What it needs itself is what the other version needs.
+        package = (f"kubernetes=={request.param}", "--no-deps", "--target", tmp_path / "client")
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", sys.executable, *package], check=True)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "client"), prepend=os.pathsep)
     with opened(tmp_path, postgres_url) as tuner:
         yield tuner
 
@@ -120,31 +133,39 @@ def test_a_configuration_error_fails_the_job_at_once(tuner: Tuner, kube: FakeKub
 def test_pods_come_and_go(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]) -> None:
     """Evicted, suspended, scaled, with the API away: the budget is settled exactly, and no pod counts as failed."""
     _store_url(kubectl, tuner)
-    tuner.add_study("slow")
-    tuner("create", "studies/slow.py", "--set", "trials=10")
+    tuner.add_study("slow", change=lambda text: text.replace("time.sleep(0.3)", "time.sleep(1.0)"))
+    tuner("create", "studies/slow.py", "--set", "trials=12")
     tuner("submit", "slow", *_SMALL, "--workers", "4")
-    running = "SELECT owner FROM tuner_attempts JOIN trials USING (trial_id) WHERE CAST(state AS VARCHAR) = 'RUNNING'"
-    victim = until("a pod trains", lambda: tuner.query(running))[0][0]
-    evict = f"http://127.0.0.1:{kube.port}/api/v1/namespaces/default/pods/{victim}/eviction"
-    urllib.request.urlopen(urllib.request.Request(evict, method="POST", data=b"{}")).read()
+    trained = (
+        "SELECT owner, configuration FROM tuner_attempts JOIN trials USING (trial_id) "
+        "JOIN trial_intermediate_values USING (trial_id) WHERE CAST(state AS VARCHAR) = 'RUNNING'"
+    )
+    victim, configuration = until("a pod is in the middle of a trial", lambda: tuner.query(trained))[0]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": victim, "namespace": "default"}}
+    kubectl("create", "--raw", f"/api/v1/namespaces/default/pods/{victim}/eviction", "-f", "-", given=[eviction])
     until("another pod took its place", lambda: victim not in {one["metadata"]["name"] for one in kube.of("pods")})
     until("its trial runs again", lambda: [one for one in tuner.attempts() if one[1] > 0 and one[4] is not None])
 
-    for workers in (0, 2, 6):
+    def running() -> int:
+        return len([one for one in kube.of("pods") if one["status"]["phase"] == "Running"])
+
+    for suspend, workers in (("true", 0), ("false", 4)):
+        kubectl("patch", "job", "tuner-slow", "--type=merge", "-p", f'{{"spec": {{"suspend": {suspend}}}}}')
+        until(f"there are {workers} pods", lambda workers=workers: running() == workers)
+    for workers in (2, 6):
         tuner("scale", "slow", "--workers", str(workers))
-        until(
-            f"there are {workers} pods",
-            lambda workers=workers: (
-                len([one for one in kube.of("pods") if one["status"]["phase"] == "Running"]) == workers
-            ),
-        )
+        until(f"there are {workers} pods", lambda workers=workers: running() == workers)
     kube.away = True
     with tuner.start("scale", "slow", "--workers", "3") as patient:
-        until("it has asked again and again", lambda: kube.turned_away > 3)
+        time.sleep(10)
+        assert kube.turned_away > 3
         kube.away = False
         assert patient.wait().code == 0
 
     until("the Job is done", lambda: "done" in _states(tuner, "slow"))
-    assert settled(tuner.attempts()) == list(range(10))
+    assert settled(tuner.attempts()) == list(range(12))
     (job,) = kube.of("jobs")
     assert job["status"]["failed"] == 0
+    # It went on where the evicted pod had left it.
+    resumed = f"SELECT max(resumed_from) FROM tuner_attempts WHERE configuration = {configuration} AND attempt > 0"
+    assert tuner.query(resumed)[0][0] > 0

@@ -41,5 +41,9 @@ def _elastic(jobs: list[Manifest]) -> ElasticPool | None:
     # Under a queue it is Kueue that suspends, until there is room.
     if pool.min_workers is None or (pool.queue is None and spec.get("suspend")):
         return None
-    workers = int(spec["completions"]) if pool.queue is None else len(jobs)
+    if pool.queue is None:
+        workers = int(spec["completions"])
+    else:
+        # By their numbers: one that has failed for good leaves a gap, which nothing can fill.
+        workers = 1 + max(int(job["metadata"]["name"].rpartition("-")[2]) for job in jobs)
     return ElasticPool(pool.study, pool.name, workers, pool.slots, pool.min_workers, pool.workers)

@@ -92,6 +92,14 @@ def test_pools_grow_and_shrink(queue: str | None, sizes: dict[str, int]) -> None
     assert jobs.sizes == sizes
 
 
+def test_a_worker_that_failed_for_good_is_not_asked_for_again() -> None:
+    """Under a queue its Job stays for whoever looks for logs, and its number with it."""
+    jobs = Jobs(pool(queue="research", min_workers=3))
+    jobs.there["tuner-digits-0"]["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+    (found,) = JobScaler(cast("Cluster", jobs), "default").pools()
+    assert found.workers == 3
+
+
 @pytest.mark.parametrize("queue", [None, "research"])
 def test_who_says_a_number_takes_it_over(queue: str | None) -> None:
     """After `tuner scale` the coordinator leaves it alone, until limits are said again."""
