@@ -185,7 +185,7 @@ def simulate(
             for worker in workers:
                 worker.next_beat += started - begun
                 worker.next_step += started - begun
-            while time.monotonic() < started + seconds:
+            while workers and time.monotonic() < started + seconds:
                 worker = min(workers, key=lambda one: min(one.next_beat, one.next_step))
                 time.sleep(max(min(worker.next_beat, worker.next_step) - time.monotonic(), 0))
                 try:
