@@ -55,8 +55,16 @@ def test_compiled_epochs_agree_with_fit_on_jax(tmp_path: Path) -> None:
     _test(tmp_path, "backends/test_computing.py", *(f"{agreement}[{kind}]" for kind in _KINDS))
 
 
+def test_runs_train_together_on_jax(tmp_path: Path) -> None:
+    """Each comes to what it comes to alone, stops on its own, and goes on from a checkpoint."""
+    together = "backends/test_together.py::test_a"
+    _test(tmp_path, f"{together}_run_comes_to_what_it_comes_to_alone[stopped at different epochs]",
+          f"{together}n_interrupted_attempt_goes_on_with_all_its_runs")  # fmt: skip
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_training_does_on_jax_what_it_does_on_tensorflow(tmp_path: Path) -> None:
     """Compiled epochs agree with ``fit`` there, and a training that goes on is the uninterrupted one."""
-    _test(tmp_path, "backends/test_agreement.py", "unit/training/test_engine.py", "unit/training/test_network.py")
+    agreement = ("backends/test_agreement.py", "backends/test_together.py")
+    _test(tmp_path, *agreement, "unit/training/test_engine.py", "unit/training/test_network.py")

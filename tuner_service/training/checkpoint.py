@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -36,9 +37,22 @@ class Checkpoint:
     callbacks: Sequence[Mapping[str, Any]] = ()
     finished: Sequence[Mapping[str, Any]] = ()  #: the runs before it, as plain data
     files: Mapping[str, bytes] = field(default_factory=dict)  #: what they left, by name: the best one's model
+    members: Sequence[Checkpoint] = ()  #: of runs that are trained together, in their order; the rest is not theirs
+    has_ended: bool = False  #: of a member: it trains no further epoch
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained in the runs that go on."""
+        return self.epoch + sum(one.epoch for one in self.members)
 
     def save(self, path: Path) -> None:
         """Write the file; its name appears when it is whole."""
+        draft = path.with_name(path.name + ".draft")
+        with draft.open("wb") as file:
+            self._write(file)
+        draft.replace(path)
+
+    def _write(self, file: IO[bytes]) -> None:
         state = {
             "epoch": self.epoch,
             "curve": self.curve,
@@ -47,26 +61,37 @@ class Checkpoint:
             "finished": list(self.finished),
             "arrays": [len(self.variables), len(self.best_weights)],
             "files": list(self.files),
+            "members": len(self.members),
+            "has_ended": self.has_ended,
         }
-        draft = path.with_name(path.name + ".draft")
         arrays = {f"a{index}": _storable(array) for index, array in enumerate([*self.variables, *self.best_weights])}
         files = {f"f{index}": np.frombuffer(content, "uint8") for index, content in enumerate(self.files.values())}
-        with draft.open("wb") as file:
-            np.savez(file, state=np.array(json.dumps(state)), **arrays, **files)  # type: ignore[arg-type]  # names are ours
-        draft.replace(path)
+        members = {f"m{index}": np.frombuffer(one._bytes(), "uint8") for index, one in enumerate(self.members)}
+        np.savez(file, state=np.array(json.dumps(state)), **arrays, **files, **members)  # type: ignore[arg-type]  # names are ours
+
+    def _bytes(self) -> bytes:
+        buffer = io.BytesIO()
+        self._write(buffer)
+        return buffer.getvalue()
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
         """Return what a file holds, or ``None`` where it is torn; nothing in it is executed."""
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                state = json.loads(str(file["state"]))
-                variables, best = state["arrays"]
-                arrays = [file[f"a{index}"] for index in range(variables + best)]
-                files = {name: file[f"f{index}"].tobytes() for index, name in enumerate(state["files"])}
+            with path.open("rb") as opened:
+                return cls._read(opened)
         except Exception:
             # A file that was cut off or has a wrong byte raises whatever zipfile and NumPy trip over.
             return None
+
+    @classmethod
+    def _read(cls, opened: IO[bytes]) -> Checkpoint:
+        with np.load(opened, allow_pickle=False) as file:
+            state = json.loads(str(file["state"]))
+            variables, best = state["arrays"]
+            arrays = [file[f"a{index}"] for index in range(variables + best)]
+            files = {name: file[f"f{index}"].tobytes() for index, name in enumerate(state["files"])}
+            members = [cls._read(io.BytesIO(file[f"m{index}"].tobytes())) for index in range(state["members"])]
         return cls(
             epoch=state["epoch"],
             curve=state["curve"],
@@ -76,6 +101,8 @@ class Checkpoint:
             callbacks=state["callbacks"],
             finished=state["finished"],
             files=files,
+            members=members,
+            has_ended=state["has_ended"],
         )
 
 

@@ -94,11 +94,11 @@ def fit(model: keras.Model, data: Data, given: Mapping[str, Any], *, seed: int, 
             # Not before: what a callback sets at the beginning is compiled into the program, as it is in `fit`.
             _prepare(programs, callbacks)
         order = order_of(rows, seed, epoch) if given.get("shuffle", True) else np.arange(rows)
-        logs = _logs(model, programs.train.run(order))
+        logs = logs_of(model, programs.train.run(order))
         if programs.validation is not None:
             callbacks.on_test_begin()
             model.reset_metrics()
-            judged = _logs(model, programs.validation.run(np.arange(rows_of(data.validation))))
+            judged = logs_of(model, programs.validation.run(np.arange(rows_of(data.validation))))
             callbacks.on_test_end(judged)
             logs |= {f"val_{name}": value for name, value in judged.items()}
         callbacks.on_epoch_end(epoch, logs)
@@ -163,7 +163,7 @@ def weighted(part: Part, class_weight: Mapping[int, float] | None) -> Part:
     return x, y, weights[members]
 
 
-def _logs(model: keras.Model, last: Logs | None) -> dict[str, Any]:
+def logs_of(model: keras.Model, last: Logs | None) -> dict[str, Any]:
     """Return an epoch's logs: the metrics, or what the last batch gave where a step of its own names other things."""
     metrics = model.get_metrics_result()
     return dict(metrics if last is None or set(last) == set(metrics) else last)

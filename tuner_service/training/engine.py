@@ -60,7 +60,7 @@ def path_for(
     """
     if engine == "fit":
         return TrainingPath("fit", "the specification says so")
-    obstacle = next(_obstacles(model, data, given, free_memory or _free_memory), None)
+    obstacle = next(_obstacles(model, data, given, free_memory or free_bytes), None)
     if obstacle is None:
         return TrainingPath("compiled")
     return fit_because(engine, obstacle)
@@ -145,7 +145,7 @@ def _size(part: Part) -> int:
     return sum(getattr(leaf, "nbytes", 0) for leaf in keras.tree.flatten(part))
 
 
-def _free_memory() -> int:
+def free_bytes() -> int:
     """Return the bytes that are free on this machine, or in its container where that has fewer."""
     free: int = psutil.virtual_memory().available
     match container.memory():

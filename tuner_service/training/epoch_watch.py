@@ -60,6 +60,8 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         self.last: float | None = None
         self.best_epoch: int | None = None  #: the one whose weights belong to the value
         self.path: TrainingPath | None = None  #: how it was trained, where it is this service that does it
+        self.together: Sequence[EpochWatch] = ()  #: the watches of runs that are trained at once, the present one first
+        self.has_ended = False  #: whether the run trains no further epoch, while others do with which it is trained
         self._best_weights: list[Any] = []
         self._saves = False
         self._others: list[keras.callbacks.Callback] = []
@@ -91,12 +93,13 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
     @property
     def epochs_of_all(self) -> int:
         """Epochs trained over all runs."""
-        return self._epochs_before + self.epochs
+        return self._epochs_before + sum(one.epochs for one in self.together or (self,))
 
     @property
     def curves(self) -> list[Mapping[str, list[float]]]:
         """Every metric of every epoch, run by run."""
-        return [*(one.curve for one in self.finished[: self.run.index]), self.curve]
+        present = [one.curve for one in self.together or (self,)]
+        return [*(one.curve for one in self.finished[: self.run.index]), *present]
 
     @property
     def _epochs_before(self) -> int:
@@ -113,10 +116,10 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
             InterruptedTrainingError: If the supervisor wants the child to end.
         """
         self.run, self.curve, self.epochs, self.last = run, {}, 0, None
-        self.best_epoch, self._best_weights = None, []
+        self.best_epoch, self._best_weights, self.together = None, [], ()
         self._saves, self._others, self._others_state = False, [], []
         if run.index:
-            self._save_if_due()
+            self.save_if_due()
 
     def finish(self, value: float, values: Sequence[float]) -> None:
         """Keep the present run as one that has this value, and of several objectives these."""
@@ -131,18 +134,28 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 
     def resume(self, run: Run, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: its curves are this attempt's, and what was reported there is reported anew."""
-        task = self._task
         self.finished = [FinishedRun(RunRecord.of(one["record"]), one["curve"]) for one in checkpoint.finished]
+        self.go_on(run, checkpoint)
+        first = checkpoint.members[0].curve if checkpoint.members and not self.finished else self.curves[0]
+        for epoch, value in enumerate(first.get(self._task.metric, []), start=1):
+            if epoch in self._task.reported:
+                self._pipe.tell("report", epoch, epoch, value)
+        self._pipe.tell("resumed", self._epochs_before + checkpoint.epochs, run.index)
+
+    def go_on(self, run: Run, checkpoint: Checkpoint) -> None:
+        """Turn to a run that a checkpoint has the state of."""
         self.run = run
         self.curve = {name: list(values) for name, values in checkpoint.curve.items()}
         self.epochs, self.best_epoch = checkpoint.epoch, checkpoint.best_epoch
-        self._best_weights = list(checkpoint.best_weights)
+        self._best_weights, self.has_ended = list(checkpoint.best_weights), checkpoint.has_ended
         self._others_state = checkpoint.callbacks
-        self.last = next(iter(self.curve.get(task.metric, [])[-1:]), None)
-        for epoch, value in enumerate(self.curves[0].get(task.metric, []), start=1):
-            if epoch in task.reported:
-                self._pipe.tell("report", epoch, epoch, value)
-        self._pipe.tell("resumed", self.epochs_of_all, run.index)
+        self.last = next(iter(self.curve.get(self._task.metric, [])[-1:]), None)
+
+    def take(self, member: EpochWatch) -> None:
+        """Turn to a run that was trained together with others, as its own watch has it; those after it follow."""
+        self.run, self.curve, self.epochs, self.last = member.run, member.curve, member.epochs, member.last
+        self.best_epoch = member.best_epoch
+        self.together = self.together[self.together.index(member) :]
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Give the study's callbacks their state back, which they have just reset."""
@@ -161,7 +174,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         self.last = value
         for name, one in logs.items():
             self.curve.setdefault(name, []).append(one)
-        self._pipe.tell("progress", self.epochs_of_all, value, self.run.index)
+        self.tell_progress(self)
         if is_first and self.epochs in task.reported:
             self._pipe.tell("report", self.epochs, self.epochs, value)
         broken = [name for name in (task.metric, task.judged, "loss") if not math.isfinite(logs.get(name, 0.0))]
@@ -177,7 +190,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
             # This was the last epoch: what is left takes less time than to train it again, and to go on would be wrong.
             return
         if self._saves:
-            self._save_if_due()
+            self.save_if_due()
         elif self._interrupted:
             # A study's own fit cannot go on in the middle; what is finished need not be done again.
             if self.finished:
@@ -189,14 +202,28 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         value = task.value.of(curve, task.judged_direction)
         return bool(self._pipe.ask("should_prune", self.epochs, value, curve))
 
-    def _save_if_due(self) -> None:
+    def tell_progress(self, of: EpochWatch) -> None:
+        """Tell how far the attempt is, and what a run came to in its last epoch."""
+        self._pipe.tell("progress", self.epochs_of_all, of.last, of.run.index)
+
+    def save_if_due(self) -> None:
+        """Save the training now and then.
+
+        Raises:
+            InterruptedTrainingError: If the supervisor wants the child to end.
+        """
         if self._interrupted or time.monotonic() - self._saved_at >= self._task.checkpoint_s:
-            self._save(self._state() if self.epochs else Checkpoint())
+            self._save(self._state())
         if self._interrupted:
             raise InterruptedTrainingError
 
     def _state(self) -> Checkpoint:
+        if self.together:
+            return Checkpoint(members=[one._state() for one in self.together])
+        if not self.epochs:
+            return Checkpoint()
         return Checkpoint(
+            has_ended=self.has_ended,
             epoch=self.epochs,
             curve=self.curve,
             best_epoch=self.best_epoch,
@@ -213,9 +240,9 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
             finished=[dataclasses.asdict(one) for one in self.finished],
             files={file.name: file.read_bytes() for file in files if file.exists()},
         )
-        name = checkpoint_file(state.epoch, self.run.index)
+        name = checkpoint_file(state.epochs, self.run.index)
         checkpoint.save(self._scratch / name)
-        self._pipe.tell("checkpoint", self._epochs_before + state.epoch, name)
+        self._pipe.tell("checkpoint", self._epochs_before + state.epochs, name)
         self._saved_at = time.monotonic()
 
     def restore_best(self) -> None:
@@ -223,6 +250,16 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         # Also after the last epoch: the study's early stopping may have put back another one.
         if self._best_weights:
             self.model.set_weights(self._best_weights)
+
+
+class MemberWatch(EpochWatch):
+    """Watches one of several runs that are trained together; progress and checkpoints are those of all of them."""
+
+    def tell_progress(self, of: EpochWatch) -> None:
+        """Tell nothing."""
+
+    def save_if_due(self) -> None:
+        """Save nothing."""
 
 
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:

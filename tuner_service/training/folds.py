@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +28,19 @@ def fold_data(data: Data, folds: Folds, fold: int) -> Data:
     Raises:
         StudyFileError: If the data is not made of NumPy arrays, lacks groups, or cannot be cut so.
     """
-    parts = [part for part in (data.train, data.validation) if part is not None]
+    cut = fold_rows(data, folds, fold)
+    with _cutting(folds):
+        train, validation = (_take(_parts(data), chosen) for chosen in cut)
+    return replace(data, train=train, validation=validation, groups=None)
+
+
+def fold_rows(data: Data, folds: Folds, fold: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the rows of a fold for training and for validation, ascending, counted as ``all_rows`` has them.
+
+    Raises:
+        StudyFileError: As ``fold_data`` does.
+    """
+    parts = _parts(data)
     if not all(is_arrays(part) for part in parts):
         raise StudyFileError(
             "folds need data whose rows can be cut anew: load_data must return NumPy arrays, Data(train=(x, y), ...), "
@@ -40,12 +54,27 @@ def fold_data(data: Data, folds: Folds, fold: int) -> Data:
         )
     labels = _labels(np.concatenate([np.asarray(keras.tree.flatten(part[1])[0]) for part in parts]))
     rows = np.arange(len(labels))
+    with _cutting(folds):
+        train, validation = next(itertools.islice(_splitter(folds).split(rows, labels, groups), fold, None))
+    return train, validation
+
+
+@contextlib.contextmanager
+def _cutting(folds: Folds) -> Iterator[None]:
     try:
-        cut = next(itertools.islice(_splitter(folds).split(rows, labels, groups), fold, None))
-        train, validation = (_take(parts, chosen) for chosen in cut)
+        yield
     except ValueError as error:
         raise StudyFileError(f"the data cannot be cut into {folds.n} {folds.split} folds: {error}") from None
-    return replace(data, train=train, validation=validation, groups=None)
+
+
+def all_rows(data: Data) -> Part:
+    """Return the rows that are cut into folds as one part: those of ``train``, then those of ``validation``."""
+    parts = _parts(data)
+    return _take(parts, np.arange(sum(rows_of(part) for part in parts))) if len(parts) > 1 else parts[0]
+
+
+def _parts(data: Data) -> list[Part]:
+    return [part for part in (data.train, data.validation) if part is not None]
 
 
 def _splitter(folds: Folds) -> Any:  # noqa: ANN401 - scikit-learn has no types

@@ -13,7 +13,7 @@ from tuner_service.training.batches import rows_of
 from tuner_service.training.data import Part
 
 #: The values of groups of variables: trainable, non-trainable, for training the optimizer's, metrics.
-_State = tuple[list[jax.Array], ...]
+State = tuple[list[jax.Array], ...]
 
 
 class JaxEpoch:
@@ -21,47 +21,69 @@ class JaxEpoch:
 
     def __init__(self, model: keras.Model, part: Part, batch_size: int, *, trains: bool) -> None:
         self._model = model
-        self._rows = rows_of(part)
-        self._batch_size = batch_size
-        self._part = keras.tree.map_structure(jax.numpy.asarray, part)
+        self.batch_size = batch_size
+        self.part = keras.tree.map_structure(jax.numpy.asarray, part)
         self._trains = trains
         self._program: Any = None
 
     def prepare(self) -> None:
         """Give the network all its variables, and compile the epoch."""
-        # What `fit` does first. Keras has no public name for it; without this one the network goes to `fit`.
-        self._model._symbolic_build(data_batch=self._batch(self._part, np.arange(min(self._batch_size, self._rows))))
-        order = np.arange(self._rows, dtype="int32")
-        values = tuple([variable.value for variable in group] for group in self._variables())
-        self._program = jax.jit(self._epoch, donate_argnums=0).lower(values, self._part, order).compile()
+        self.build()
+        order = np.arange(rows_of(self.part), dtype="int32")
+        self._program = jax.jit(self.epoch, donate_argnums=0).lower(self.values, self.part, order).compile()
 
     def run(self, order: np.ndarray[Any, Any]) -> Mapping[str, Any]:
         """Compute the batches of the rows in this order, and return what the last one gave."""
-        groups = self._variables()
-        values = tuple([variable.value for variable in group] for group in groups)
-        last, values = self._program(values, self._part, order.astype("int32"))
-        for group, group_values in zip(groups, values, strict=True):
-            for variable, value in zip(group, group_values, strict=True):
-                variable.assign(value)
+        last, values = self._program(self.values, self.part, order.astype("int32"))
+        self.assign(values)
         logs: Mapping[str, Any] = last
         return logs
+
+    def build(self) -> None:
+        """Give the network all its variables."""
+        # What `fit` does first. Keras has no public name for it; without this one the network goes to `fit`.
+        self._model._symbolic_build(data_batch=self._batch(self.part, self._some_rows))
+
+    @property
+    def values(self) -> State:
+        """The values of all variables that the step takes."""
+        return tuple([variable.value for variable in group] for group in self._variables())
+
+    def assign(self, values: State) -> None:
+        """Give the variables these values."""
+        for group, group_values in zip(self._variables(), values, strict=True):
+            for variable, value in zip(group, group_values, strict=True):
+                variable.assign(value)
 
     def _variables(self) -> tuple[list[Any], ...]:
         model = self._model
         optimizers = (model.optimizer.variables,) if self._trains else ()
         return (model.trainable_variables, model.non_trainable_variables, *optimizers, model.metrics_variables)
 
-    def _epoch(self, values: _State, part: Part, order: jax.Array) -> tuple[Any, _State]:
-        def one_batch(values: _State, rows: jax.Array) -> tuple[_State, Any]:
-            step = self._model.train_step if self._trains else self._model.test_step
-            logs, values = step(values, self._batch(part, rows))
-            return tuple(list(group) for group in values), logs
+    def trace(self) -> jax.stages.Traced:
+        """Return the step of one batch as JAX sees it."""
+        return jax.jit(self._step).trace(self.values, self.part, self._some_rows)
 
-        full = self._rows // self._batch_size
-        whole, rest = order[: full * self._batch_size], order[full * self._batch_size :]
+    @property
+    def _some_rows(self) -> np.ndarray[Any, Any]:
+        return np.arange(min(self.batch_size, rows_of(self.part)), dtype="int32")
+
+    def _step(self, values: State, part: Part, rows: jax.Array) -> tuple[State, Any]:
+        step = self._model.train_step if self._trains else self._model.test_step
+        logs, values = step(values, self._batch(part, rows))
+        return tuple(list(group) for group in values), logs
+
+    def epoch(self, values: State, part: Part, order: jax.Array) -> tuple[Any, State]:
+        """Return what the last batch gave, and the values after all batches of the rows in this order; it is pure."""
+
+        def one_batch(values: State, rows: jax.Array) -> tuple[State, Any]:
+            return self._step(values, part, rows)
+
+        full = order.size // self.batch_size
+        whole, rest = order[: full * self.batch_size], order[full * self.batch_size :]
         last: Any = None
         if full:
-            values, logs = jax.lax.scan(one_batch, values, whole.reshape(full, self._batch_size))
+            values, logs = jax.lax.scan(one_batch, values, whole.reshape(full, self.batch_size))
             last = jax.tree.map(lambda series: series[-1], logs)
         if rest.size:
             values, last = one_batch(values, rest)

@@ -101,6 +101,22 @@ def prepare(
         settings.start_anew()
 
 
+def check_parameters(trial: RemoteTrial, before: set[str] | None, run: Run) -> set[str]:
+    """Return the parameters that a trial has asked for, which must be those of the runs before.
+
+    Raises:
+        StudyFileError: If they are others.
+    """
+    names = set(trial.distributions)
+    if before is not None and names != before:
+        raise StudyFileError(
+            f"run {run.index + 1} of this configuration asked for {', '.join(sorted(names - before))}, which the runs "
+            "before it did not: build_model, fit_options and fit must ask for the same parameters each time they are "
+            "called with one trial"
+        )
+    return names
+
+
 def arguments(part: Part) -> dict[str, Any]:
     """Return a part of the data as arguments of ``fit`` or ``evaluate``."""
     if not isinstance(part, tuple):
@@ -138,15 +154,29 @@ def train(
         returned = study.fit(trial, model, data, [watch])
         if task.rungs and not watch.epochs and watch.run.index == 0:
             trial.set_user_attr("not_pruned", f"fit reported no epoch, so it could not be stopped early: {_REPORTING}")
-        value, batch_size = _score(returned, watch, task), None
-        reported = _reported(returned, watch, task, value)
-    else:
-        watch.keep_checkpoints(given["callbacks"])
-        given["callbacks"].append(watch)
-        if watch.epochs < given["epochs"]:
-            _fit(model, data, given, watch.run.seed, watch.epochs, task.engine, watch.take_path)
-        value, batch_size = _score(None, watch, task), given.get("validation_batch_size", given.get("batch_size"))
-        reported = _reported(None, watch, task, value)
+        return outcome(returned, {}, task, watch)
+    watch.keep_checkpoints(given["callbacks"])
+    given["callbacks"].append(watch)
+    if watch.epochs < given["epochs"]:
+        _fit(model, data, given, watch.run.seed, watch.epochs, task.engine, watch.take_path)
+    return outcome(None, given, task, watch)
+
+
+def outcome(returned: object, given: Mapping[str, Any], task: Assignment, watch: EpochWatch) -> Trained:
+    """Return what a training came to, and give its network the weights that count.
+
+    Args:
+        returned: By a ``fit`` of the study's own.
+        given: The arguments of Keras' ``fit``.
+        task: What was to be trained.
+        watch: What it has seen of the training.
+
+    Raises:
+        DivergedError: If the metric became NaN or infinite.
+        StudyFileError: If the study's code broke its side of the contract.
+    """
+    value, batch_size = _score(returned, watch, task), given.get("validation_batch_size", given.get("batch_size"))
+    reported = _reported(returned, watch, task, value)
     if not math.isfinite(value):
         raise DivergedError(f"{task.metric} is {value}")
     if value != watch.value or watch.value_of_weights is None:

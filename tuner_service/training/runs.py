@@ -1,4 +1,4 @@
-"""The runs of a configuration: executions and folds trained one after the other, their mean its value."""
+"""The runs of a configuration: executions and folds, trained together or one after the other; their mean its value."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import gc
 import json
 import math
 import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import optuna
 
-from tuner_service.domain.direction import best_of
+from tuner_service.domain.direction import best_of, is_better
 from tuner_service.domain.run import Run
-from tuner_service.errors import StudyFileError
-from tuner_service.training import network
+from tuner_service.training import network, together
 from tuner_service.training.assignment import CURVE_FILE, EVALUATION_FILE, MODEL_FILE, Assignment
 from tuner_service.training.checkpoint import Checkpoint
 from tuner_service.training.data import Data
@@ -24,6 +25,7 @@ from tuner_service.training.folds import fold_data
 from tuner_service.training.measuring import objectives
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
+from tuner_service.training.together import NotTogetherError, Together
 
 
 def train(
@@ -43,28 +45,16 @@ def train(
         StudyFileError: If the study's code broke its side of the contract.
     """
     data, only = data.for_tuning(), len(task.runs) == 1
-    prepared = _go_on(study, trial, data, pipe, task, watch, scratch)
-    parameters: set[str] | None = None
-    for run in task.runs[len(watch.finished) :]:
-        part = _data_of(run, data, task)
-        if prepared is None:
-            if watch.finished:
-                # A network's memory is not needed twice.
-                gc.collect()
-            watch.begin(run)
-            prepared = network.prepare(study, trial, pipe, task, run.seed)
-        model, given = prepared
-        trained = network.train(study, trial, model, given, part, task, watch)
-        values = _values(trained, model, part, task, scratch)
-        watch.finish(trained.value, () if task.metrics == (task.metric,) else values)
-        parameters = _check_parameters(trial, parameters, run)
+    for one in _trained(study, trial, data, pipe, task, watch, scratch):
+        part = _data_of(one.run, data, task)
+        values = _values(one.trained, one.model, part, task, scratch)
+        watch.finish(one.trained.value, () if task.metrics == (task.metric,) else values)
         # Of several runs nobody knows yet what their mean will be; the model is there if it is asked for.
-        if pipe.ask("keep_model", values) if only else _is_best(watch, task):
-            network.save(model, part, trained, run, scratch)
-        del model, given
-        prepared = None
+        if pipe.ask("keep_model", values) if only else _is_best(watch, task) and not one.is_beaten:
+            network.save(one.model, part, one.trained, one.run, scratch)
+        del one
         if task.judges_runs and pipe.ask("should_stop_after", [one.record.value for one in watch.finished]):
-            raise optuna.TrialPruned(f"stopped after run {run.index + 1}")
+            raise optuna.TrialPruned(f"stopped after run {len(watch.finished)}")
     records = [one.record for one in watch.finished]
     values = tuple(map(statistics.fmean, zip(*(one.values or [one.value] for one in records), strict=True)))
     if not only and not pipe.ask("keep_model", values):
@@ -78,16 +68,70 @@ def save_curves(watch: EpochWatch, folder: Path) -> None:
     (folder / CURVE_FILE).write_text(json.dumps(watch.curves))
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A run whose network has the weights that count; the watch is turned to it."""
+
+    run: Run
+    model: keras.Model
+    trained: network.Trained
+    is_beaten: bool = False  #: by a run after it
+
+
+def _trained(
+    study: StudyFile, trial: RemoteTrial, data: Data, pipe: Pipe, task: Assignment, watch: EpochWatch, scratch: Path
+) -> Iterator[_Trained]:
+    """Train the runs that are left, and yield them in their order."""
+    prepared, saved = _go_on(study, trial, data, pipe, task, watch, scratch)
+    parameters: set[str] | None = None
+    apart_because: str | None = None
+    while runs := task.runs[len(watch.finished) :]:
+        run = runs[0]
+        if prepared is None:
+            if watch.finished:
+                # A network's memory is not needed twice.
+                gc.collect()
+            watch.begin(run)
+            prepared = network.prepare(study, trial, pipe, task, run.seed)
+        why_not = together.obstacle(study, task, runs) if apart_because is None else apart_because
+        if why_not is None and not watch.epochs:
+            try:
+                parameters = network.check_parameters(trial, parameters, run)
+                members = Together(study, trial, data, pipe, task, watch, scratch).train(runs, prepared, saved)
+            except NotTogetherError as error:
+                why_not = apart_because = str(error)
+                watch.together = ()
+                # The others had their turn with the random numbers.
+                prepared = network.prepare(study, trial, pipe, task, run.seed)
+            else:
+                yield from _in_order(members, task, watch)
+                return
+        model, given = prepared
+        trained = network.train(study, trial, model, given, _data_of(run, data, task), task, watch)
+        if why_not and watch.path is not None and not watch.path.because:
+            watch.take_path(replace(watch.path, because=f"runs one after the other, because {why_not}"))
+        parameters = network.check_parameters(trial, parameters, run)
+        prepared, saved = None, ()
+        yield _Trained(run, model, trained)
+        del model, given
+
+
+def _in_order(members: Sequence[together.Member], task: Assignment, watch: EpochWatch) -> Iterator[_Trained]:
+    outcomes = [network.outcome(None, one.given, task, one.watch) for one in members]
+    for place, (member, trained) in enumerate(zip(members, outcomes, strict=True)):
+        watch.take(member.watch)
+        is_beaten = any(is_better(one.value, trained.value, task.direction) for one in outcomes[place + 1 :])
+        yield _Trained(member.watch.run, member.model, trained, is_beaten)
+
+
 def _go_on(
-    study: StudyFile,
-    trial: RemoteTrial,
-    data: Data,
-    pipe: Pipe,
-    task: Assignment,
-    watch: EpochWatch,
-    scratch: Path,
-) -> tuple[keras.Model, dict[str, Any]] | None:
-    """Turn the watch to the newest checkpoint that is whole and fits, and return its network with its options."""
+    study: StudyFile, trial: RemoteTrial, data: Data, pipe: Pipe, task: Assignment, watch: EpochWatch, scratch: Path
+) -> tuple[tuple[keras.Model, dict[str, Any]] | None, Sequence[Checkpoint]]:
+    """Turn the watch to the newest checkpoint that is whole and fits.
+
+    Returns:
+        Its network with its options, and the states of the runs that were trained together.
+    """
     for name in task.checkpoints:
         checkpoint = Checkpoint.load(scratch / name)
         if checkpoint is None or len(checkpoint.finished) >= len(task.runs):
@@ -101,8 +145,8 @@ def _go_on(
             for file, content in checkpoint.files.items():
                 (scratch / file).write_bytes(content)
             watch.resume(run, checkpoint)
-            return prepared
-    return None
+            return prepared, checkpoint.members
+    return None, ()
 
 
 def _values(
@@ -122,14 +166,3 @@ def _data_of(run: Run, data: Data, task: Assignment) -> Data:
 def _is_best(watch: EpochWatch, task: Assignment) -> bool:
     values = [one.record.value for one in watch.finished]
     return values.index(best_of(values, task.direction)) == len(values) - 1  # type: ignore[arg-type]  # there is one
-
-
-def _check_parameters(trial: RemoteTrial, before: set[str] | None, run: Run) -> set[str]:
-    names = set(trial.distributions)
-    if before is not None and names != before:
-        raise StudyFileError(
-            f"run {run.index + 1} of this configuration asked for {', '.join(sorted(names - before))}, which the runs "
-            "before it did not: build_model, fit_options and fit must ask for the same parameters each time they are "
-            "called with one trial"
-        )
-    return names

@@ -69,7 +69,7 @@ def _import_keras() -> None:
         # Keras' seeding imports TensorFlow wherever it is installed, on another backend too.
         keras.utils.set_random_seed(0)
         if keras.backend.backend() == "jax":
-            import tuner_service.training.jax_epoch
+            import tuner_service.training.jax_together
         else:
             import tuner_service.training.tensorflow_epoch  # noqa: F401 - to be inherited
 
