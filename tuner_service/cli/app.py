@@ -10,7 +10,7 @@ from typing import Annotated
 import stamina.instrumentation
 import typer
 
-from tuner_service.cli import checking, exporting, inspecting, pods, running, serving, steering, verifying
+from tuner_service.cli import checking, exporting, inspecting, pods, reporting, running, serving, steering, verifying
 from tuner_service.cli.database import db
 from tuner_service.cli.output import err, out, print_error
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
@@ -37,7 +37,7 @@ for _panel, _commands in (
         "Look at them",
         (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show, serving.serve),
     ),
-    ("Take home", (exporting.best, exporting.export, exporting.refit)),
+    ("Take home", (exporting.best, reporting.report, exporting.export, exporting.refit)),
     ("Check results", (verifying.rerun,)),
     ("On Kubernetes", (pods.submit, pods.render_, pods.scale, pods.pods, pods.logs)),
     (
