@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tuner_service.cli import options as o
 from tuner_service.cli.inspecting import spread_line, values_words
-from tuner_service.cli.output import out, print_json, print_note, table, text
+from tuner_service.cli.output import count, out, print_json, print_note, table, text
 from tuner_service.errors import SpecError
 from tuner_service.results import export as exporting
 from tuner_service.results import trials as reading
@@ -70,11 +70,41 @@ def export(
     trial: Annotated[
         int | None, typer.Option("--trial", metavar="N", help="With --model: this trial's, not the best one's.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write it for TensorBoard instead: DIR/STUDY.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="FILE", help="Write the trials there instead, a row each.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar="URI", help="Write it to this MLflow tracking server instead.")
+    ] = None,
     studies: o.Studies = o.DEFAULT_STUDIES,
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
-    """Write the trials of a study, or its best model, to files."""
+    """Write the trials of a study, or its best model, to files, or to other tools."""
+    others = {"--model": model, "--tensorboard": tensorboard, "--parquet": parquet, "--mlflow": mlflow}
+    given = [name for name, value in others.items() if value is not None]
+    if len(given) > 1:
+        raise SpecError(f"{' and '.join(given)} go to different places; call export once for each")
     ledger = o.connect(storage)
+    if tensorboard is not None:
+        from tuner_service.results.tensorboard import export_tensorboard
+
+        written = count(export_tensorboard(ledger, study, tensorboard), "trial")
+        print_note(f"{written} written; look at them with: tensorboard --logdir {tensorboard / study}")
+        return
+    if parquet is not None:
+        from tuner_service.results.dataframe import export_parquet
+
+        export_parquet(ledger, study, parquet)
+        print_note(f"{study} written to {parquet}")
+        return
+    if mlflow is not None:
+        from tuner_service.results.mlflow import export_mlflow
+
+        print_note(f"{count(export_mlflow(ledger, study, mlflow), 'trial')} written to the experiment {study}")
+        return
     if model is not None:
         print_model(export_model(ledger, study, model, studies=studies, number=trial))
         return

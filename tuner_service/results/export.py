@@ -42,7 +42,7 @@ def export(storage: LedgerStorage, name: str, form: Format) -> str:
         case "yaml":
             return yaml.safe_dump(document(study, trials), sort_keys=False, allow_unicode=True)
         case "csv":
-            return _csv(_wide(study, trials))
+            return _csv(wide(study, trials))
         case "csv-long":
             return _csv(_long(study, trials))
 
@@ -56,7 +56,7 @@ def document(study: StudyRecord, trials: list[Trial]) -> dict[str, Any]:
         "study": study_fields(study),
         "best": next((trial_fields(one) for one in trials if one.attempt.number == best), None),
         "front": numbers,
-        "trials": [{**trial_fields(one), "curves": _plain(curves(study, one.attempt.number))} for one in trials],
+        "trials": [{**trial_fields(one), "curves": plain(curves(study, one.attempt.number))} for one in trials],
     }
 
 
@@ -101,14 +101,14 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "attempt": attempt.attempt,
         "state": str(attempt.state),
         "reason": None if attempt.reason is None else str(attempt.reason),
-        "value": _plain(attempt.value),
+        "value": plain(attempt.value),
         "values": list(attempt.values),
         "epochs": attempt.epoch,
         "best_epoch": trial.best_epoch,
         "runs": [dataclasses.asdict(run) for run in trial.runs],
         "spread": None if trial.spread is None else dataclasses.asdict(trial.spread),
-        "params": _plain(trial.params),
-        "constraints": _plain(trial.constraints),
+        "params": plain(trial.params),
+        "constraints": plain(trial.constraints),
         "started_at": iso(trial.started_at),
         "ended_at": iso(attempt.ended_at),
         "seconds": None if trial.seconds is None else round(trial.seconds, 3),
@@ -116,8 +116,8 @@ def trial_fields(trial: Trial) -> dict[str, Any]:
         "code": trial.code,
         "environment": dict(trial.environment),
         "failure": None if trial.failure is None else dict(trial.failure.__dict__),
-        "reported": {str(step): _plain(value) for step, value in trial.reported.items()},
-        "attributes": _plain({name: value for name, value in trial.attributes.items() if name != RUNS}),
+        "reported": {str(step): plain(value) for step, value in trial.reported.items()},
+        "attributes": plain({name: value for name, value in trial.attributes.items() if name != RUNS}),
     }
 
 
@@ -132,7 +132,8 @@ _WIDE = ("trial", "configuration", "attempt", "state", "reason", "value", "epoch
 _WIDE_END = ("started_at", "ended_at", "seconds", "worker", "code")
 
 
-def _wide(study: StudyRecord, trials: list[Trial]) -> Iterator[list[object]]:
+def wide(study: StudyRecord, trials: list[Trial]) -> Iterator[list[object]]:
+    """Yield the columns' names, then a row a trial, with its parameters and attributes in columns of their own."""
     params = list(dict.fromkeys(name for one in trials for name in one.params))
     known = (*_WIDE, *_WIDE_END, RUNS)
     attributes = list(dict.fromkeys(name for one in trials for name in one.attributes if name not in known))
@@ -182,14 +183,15 @@ def _cell(value: object) -> object:
     return value
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - data of any depth
+def plain(value: Any) -> Any:  # noqa: ANN401 - data of any depth
+    """Return data as JSON holds it: numbers that are not finite are text."""
     match value:
         case float() if not math.isfinite(value):
             return {math.inf: "inf", -math.inf: "-inf"}.get(value, "nan")
         case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: plain(item) for key, item in value.items()}
         case list():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
     return value
 
 

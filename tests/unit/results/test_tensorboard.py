@@ -1,0 +1,147 @@
+"""The export for TensorBoard, as TensorBoard itself reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from tests.records import make_attempt, make_spec, make_study
+from tuner_service.domain.outcome import Reason, State
+from tuner_service.domain.trial import Trial
+from tuner_service.results.tensorboard import export_tensorboard
+from tuner_service.storage.artifacts import Artifacts, trial_folder
+from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.assignment import CURVE_FILE
+
+_METRICS = ("accuracy", "loss", "val_accuracy", "val_loss")
+
+
+def _trial(number: int, reason: Reason | None = Reason.FINISHED, **fields: Any) -> Trial:
+    value = fields.pop("value", None if reason in (None, Reason.ERROR) else number / 100)
+    state = State.RUNNING if reason is None else None
+    attempt = make_attempt(
+        number, 0, state, reason=reason, number=number, value=value, epoch=3, ended_at=None if reason is None else 50.0
+    )
+    params = {"units": 16 + number, "rate": 0.1 / (number + 1), "kind": ["a", "b"][number % 2], "bias": number % 3 == 0}
+    return Trial(attempt, **{"params": params, "started_at": 10.0, **fields})
+
+
+def _export(folder: Path, trials: list[Trial], runs: int = 1, **spec: Any) -> Path:
+    """Export trials, those that have a value with a curve for each run, and return the folder of the study."""
+    study = dataclasses.replace(make_study(spec=make_spec(**spec)), artifacts=str(folder / "artifacts"))
+    for one in trials:
+        if one.attempt.value is not None:
+            curve = {metric: [0.1, math.nan, one.attempt.value + place] for place, metric in enumerate(_METRICS)}
+            text = json.dumps([curve] * runs)
+            Artifacts(study.artifacts, study.name).put_text(text, f"{trial_folder(one.attempt.number)}/{CURVE_FILE}")
+    storage = create_autospec(LedgerStorage, instance=True)
+    storage.study.return_value = study
+    storage.trials.return_value = trials
+    assert export_tensorboard(storage, study.name, folder / "logs") == len(trials)
+    return folder / "logs" / study.name
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Provide what TensorBoard's HParams plugin answers to its page: the experiment, and its rows."""
+    # TensorBoard takes its own small part of TensorFlow where this module is there.
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.notf", types.ModuleType("notf"))
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+    def look(folder: Path) -> tuple[Any, Any]:
+        multiplexer = plugin_event_multiplexer.EventMultiplexer()
+        multiplexer.AddRunsFromDirectory(str(folder))
+        multiplexer.Reload()
+        provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
+        context = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+        experiment = get_experiment.Handler(
+            RequestContext(), context, "", api_pb2.GetExperimentRequest(experiment_name="")
+        ).run()
+        columns = [api_pb2.ColParams(hparam=info.name) for info in experiment.hparam_infos]
+        columns += [api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos]
+        statuses = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
+        request = api_pb2.ListSessionGroupsRequest(
+            experiment_name="", allowed_statuses=statuses, slice_size=100, col_params=columns
+        )
+        return experiment, list_session_groups.Handler(RequestContext(), context, "", request).run()
+
+    return look
+
+
+def test_all_rows_and_all_metrics_are_there(tmp_path: Path, read: Any) -> None:
+    """Of 32 trials TensorBoard shows 32 rows, each with its parameters and the last value of each metric."""
+    trials = [_trial(number) for number in range(32)]
+    experiment, answer = read(_export(tmp_path, trials))
+    assert {info.name for info in experiment.hparam_infos} == {"units", "rate", "kind", "bias"}
+    assert [info.name.tag for info in experiment.metric_infos] == ["objective/val_accuracy", *_METRICS]
+    assert answer.total_size == 32
+    rows = {group.name: group for group in answer.session_groups}
+    for one in trials:
+        group = rows[f"trial-{one.attempt.number:05d}"]
+        assert group.hparams["units"].number_value == one.params["units"]
+        assert group.hparams["rate"].number_value == one.params["rate"]
+        assert group.hparams["kind"].string_value == one.params["kind"]
+        assert group.hparams["bias"].bool_value == one.params["bias"]
+        values = {value.name.tag: (value.training_step, value.value) for value in group.metric_values}
+        objective = one.attempt.value or 0.0
+        assert values["objective/val_accuracy"] == (3, pytest.approx(objective))
+        for place, metric in enumerate(_METRICS):
+            assert values[metric] == (3, pytest.approx(objective + place, rel=1e-6))
+
+
+def test_states_are_told(tmp_path: Path, read: Any) -> None:
+    """A failed trial is a failed session, a pruned one a successful, of one that runs the end is unknown."""
+    from tensorboard.plugins.hparams import api_pb2
+
+    trials = [
+        _trial(0),
+        _trial(1, Reason.PRUNED),
+        _trial(2, Reason.ERROR),
+        _trial(3, None, reported={1: 0.5, 3: 0.6}),
+    ]
+    _, answer = read(_export(tmp_path, trials))
+    found = {group.name[-1]: group.sessions[0].status for group in answer.session_groups}
+    good, bad = api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE
+    assert found == {"0": good, "1": good, "2": bad, "3": api_pb2.STATUS_UNKNOWN}
+    (running,) = [group for group in answer.session_groups if group.name.endswith("3")]
+    assert [(one.name.tag, one.training_step) for one in running.metric_values] == [("val_accuracy", 3)]
+
+
+def test_runs_of_a_trial_are_sessions_of_a_row(tmp_path: Path, read: Any) -> None:
+    """Three executions are one row, whose metrics are their mean."""
+    _, answer = read(_export(tmp_path, [_trial(4)], runs=3, executions=3))
+    (group,) = answer.session_groups
+    assert len(group.sessions) == 3
+
+
+def test_writing_again_replaces(tmp_path: Path, read: Any) -> None:
+    """A second export of a study that went on has each row once."""
+    _export(tmp_path, [_trial(0), _trial(1, None)])
+    _, answer = read(_export(tmp_path, [_trial(0), _trial(1), _trial(2)]))
+    assert answer.total_size == 3
+    assert len(list((tmp_path / "logs").rglob("*"))) == len(set((tmp_path / "logs").rglob("*")))
+    assert list((tmp_path / "logs").rglob("draft")) == []
+
+
+def test_tensorflow_is_not_loaded() -> None:
+    """Writing needs TensorBoard's messages alone: a command does not wait for TensorFlow."""
+    code = (
+        "import sys\n"
+        "from tests.unit.results.test_tensorboard import _export, _trial\n"
+        "import pathlib, tempfile\n"
+        "_export(pathlib.Path(tempfile.mkdtemp()), [_trial(0)])\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

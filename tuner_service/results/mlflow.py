@@ -1,0 +1,86 @@
+"""A study's trials as runs of an MLflow experiment."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import islice
+
+from tuner_service.domain.outcome import State
+from tuner_service.errors import SpecError
+from tuner_service.results.trials import curves
+from tuner_service.storage.ledger_storage import LedgerStorage
+
+#: The tag by which a run is found again.
+_TRIAL = "tuner.trial"
+#: Most values that MLflow takes at once, and the longest value of a tag.
+_BATCH, _LONGEST_TAG = 1000, 5000
+_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
+
+
+def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
+    """Write the trials that have ended as runs of the experiment of the study's name, and return how many were new.
+
+    Said again it adds those that have ended since: a run has its trial's number as a tag.
+
+    Args:
+        storage: The ledger's storage.
+        name: The study.
+        uri: MLflow's tracking server, or a database of it: ``sqlite:///mlflow.db``.
+
+    Raises:
+        SpecError: If MLflow is not installed, or the server refuses.
+    """
+    try:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.exceptions import MlflowException
+    except ImportError:
+        raise SpecError("--mlflow needs MLflow: pip install 'tuner-service[mlflow]'") from None
+    study = storage.study(name)
+    trials = [one for one in storage.trials(study.study_id, curves=True) if one.started_at is not None]
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(name)
+        experiment = client.create_experiment(name) if found is None else found.experiment_id
+        there: set[str] = set()
+        token: str | None = ""
+        while token is not None:
+            runs = client.search_runs([experiment], max_results=_BATCH, page_token=token or None)
+            there |= {run.data.tags.get(_TRIAL, "") for run in runs}
+            token = runs.token or None
+        new = [one for one in trials if one.attempt.state.final and str(one.attempt.number) not in there]
+        for one in new:
+            attempt, begin = one.attempt, round((one.started_at or 0.0) * 1000)
+            end = round((attempt.ended_at or 0.0) * 1000) or begin
+            run = client.create_run(
+                experiment,
+                start_time=begin,
+                run_name=f"trial-{attempt.number:05d}",
+                tags={_TRIAL: str(attempt.number), "tuner.configuration": str(attempt.configuration),
+                      "tuner.reason": str(attempt.reason), "tuner.worker": str(attempt.owner),
+                      "tuner.code": str(one.code)},
+            )  # fmt: skip
+            key = run.info.run_id
+            kept = curves(study, attempt.number) or [{study.spec.judged: list(one.reported.values())}]
+            metrics = (
+                Metric(metric, value, begin + round((end - begin) * epoch / len(values)), epoch)
+                for curve in kept[:1]
+                for metric, values in curve.items()
+                for epoch, value in enumerate(values, start=1)
+                if math.isfinite(value)
+            )
+            params = [Param(param, str(value)) for param, value in one.params.items()]
+            objectives = [
+                Metric(f"objective/{metric}", value, end, 0)
+                for metric, value in zip(study.spec.metrics, attempt.values, strict=False)
+            ]
+            error = [] if attempt.error is None else [RunTag("tuner.error", json.dumps(attempt.error)[:_LONGEST_TAG])]
+            client.log_batch(key, metrics=objectives, params=params, tags=error)
+            while batch := list(islice(metrics, _BATCH)):
+                client.log_batch(key, metrics=batch)
+            client.set_terminated(key, _STATUS[attempt.state], end)
+    except MlflowException as error:
+        first = str(error).splitlines()[0]
+        raise SpecError(f"the MLflow server of --mlflow refused: {first}") from None
+    return len(new)
