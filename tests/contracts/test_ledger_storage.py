@@ -1014,6 +1014,22 @@ class TestLeases:
         assert first.started_at < second.started_at < first.beat_at
         assert all(one.alive(storage.now()) for one in (first, second))
 
+    def test_one_look_sees_all_there_is(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """Study, attempts, workers and time, as each of them is read alone."""
+        _insert(storage, study, 0, 1, 2)
+        _settle(storage, _claim(storage, study), Reason.FINISHED, value=0.5)
+        _claim(storage, study)
+        storage.beat(_worker(study), [])
+        seen = storage.look(study.name)
+        assert seen.study == storage.study(study.name)
+        # Redis reckons from what is left of a lease when it ends.
+        alone = [replace(one, lease_until=None) for one in storage.attempts(study.study_id)]
+        assert [replace(one, lease_until=None) for one in seen.attempts] == alone
+        assert seen.workers == storage.workers(study.study_id)
+        assert seen.now == pytest.approx(storage.now(), abs=60)
+        with pytest.raises(StudyNotFoundError):
+            storage.look("nobody")
+
     def test_a_worker_that_says_goodbye_lets_go(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """Its leases are over at once, those of others are not; what it ended stays."""
         _insert(storage, study, 0, 1, 2)

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner_service.cli import options as o
-from tuner_service.cli.live import best_words
 from tuner_service.cli.output import count, duration, fits, out, print_json, print_note, table, text
+from tuner_service.cli.view import best_words, left_words
 from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.outcome import RULES, State
 from tuner_service.domain.run import CONFIDENCE
@@ -90,9 +90,7 @@ def status(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> N
 def status_lines(summary: Summary) -> list[str]:
     """Return the state of a study in a few lines of markup."""
     study = summary.study
-    left = "" if study.ending is not None else f", about {duration(summary.seconds_left)} left"
-    if summary.seconds_left is None:
-        left = ""
+    left = f", {left_words(summary)} left" if study.ending is None and summary.seconds_left is not None else ""
     running = f"{len(summary.running)} running, " if study.ending is None or summary.running else ""
     lines = [
         f"[bold]{escape(study.name)}[/]  {_coloured(summary.state)}{escape(_because(summary))}",
@@ -283,6 +281,7 @@ def _summary_fields(summary: Summary) -> dict[str, object]:
         "epochs_trained": summary.epochs_trained,
         "epochs_saved": summary.epochs_saved,
         "seconds_left": summary.seconds_left,
+        "seconds_left_range": summary.left_range,
         "stops": list(summary.stops),
         "best": None if best is None else {"trial": best.number, "value": best.value},
         "front": [{"trial": one.number, "values": list(one.values)} for one in summary.front],

@@ -1,44 +1,84 @@
-"""The live view of a study: on a terminal it stays in place, elsewhere it is a line now and then."""
+"""Following a study: on a terminal its view stays in place, elsewhere there is a line now and then."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-from tuner_service.cli.output import count, duration, out, text
-from tuner_service.domain.attempt import Attempt
+from tuner_service.cli.output import duration, out
+from tuner_service.cli.view import one_line, view
+from tuner_service.errors import StorageUnavailableError
 from tuner_service.results.summary import Summary
 
-#: Running trials that are shown at most.
-_MOST_TRIALS = 12
 #: Pause between two lines where there is no terminal, in seconds.
 _LINE_EVERY_S = 5.0
+#: Looking takes at most one part in so many of the time: large studies are looked at less often.
+_SHARE = 5
 
 
 def follow(look: Callable[[], Summary], ended: Callable[[Summary], bool], *, every_s: float = 1.0) -> Summary:
-    """Show a study until it has ended, and return what was seen last."""
-    summary = look()
+    """Show a study until it has ended, and return what was seen last.
+
+    A storage that is away is waited for, and said to be.
+    """
+    looking = _Looking(look)
+    summary = looking.again()
     if not out.is_terminal:
-        return _print_lines(summary, look, ended, every_s)
-    with Live(view(summary), console=out, refresh_per_second=4) as live:
+        return _print_lines(summary, looking, ended, every_s)
+    with Live(view(summary, looking.storage), console=out, refresh_per_second=4) as shown:
         while not ended(summary):
-            time.sleep(every_s)
-            summary = look()
-            live.update(view(summary))
+            time.sleep(max(every_s, _SHARE * looking.took_s))
+            summary = looking.again(lambda seen: shown.update(view(seen, looking.storage)))
+            shown.update(view(summary, looking.storage))
     return summary
 
 
-def _print_lines(
-    summary: Summary, look: Callable[[], Summary], ended: Callable[[Summary], bool], every_s: float
-) -> Summary:
+class _Looking:
+    """Looks at a study, and knows how its storage is."""
+
+    def __init__(self, look: Callable[[], Summary]) -> None:
+        self._look = look
+        self._seen: Summary | None = None
+        self._away_since: float | None = None
+        self.took_s = 0.0
+
+    @property
+    def storage(self) -> str:
+        """How the storage is, as markup."""
+        if self._away_since is not None:
+            return f"[bold red]storage away for {duration(time.monotonic() - self._away_since)}[/]"
+        return f"[dim]storage answers in {self.took_s * 1000:.0f} ms[/]"
+
+    def again(self, away: Callable[[Summary], None] = lambda _: None) -> Summary:
+        """Return what is seen now; while the storage is away, call ``away`` with what was seen last, and wait."""
+        while True:
+            began = time.monotonic()
+            try:
+                self._seen = self._look()
+            except StorageUnavailableError:
+                # Whoever has not seen anything yet is told what is wrong.
+                if self._seen is None:
+                    raise
+                self._away_since = self._away_since or began
+                away(self._seen)
+                time.sleep(1.0)
+                continue
+            self.took_s, self._away_since = time.monotonic() - began, None
+            return self._seen
+
+
+def _print_lines(summary: Summary, looking: _Looking, ended: Callable[[Summary], bool], every_s: float) -> Summary:
     printed, last = "", 0.0
+
+    def away(seen: Summary) -> None:
+        nonlocal printed
+        line = f"{seen.study.name}: the storage does not answer, and is waited for"
+        if line != printed:
+            out.print(line, markup=False)
+            printed = line
+
     while True:
         line = one_line(summary)
         now = time.monotonic()
@@ -47,78 +87,5 @@ def _print_lines(
             printed, last = line, now
         if ended(summary):
             return summary
-        time.sleep(every_s)
-        summary = look()
-
-
-def one_line(summary: Summary) -> str:
-    """Return where a study stands in one line."""
-    parts = [
-        f"{summary.study.name}: {summary.state}, {summary.settled}/{summary.study.budget} trials "
-        f"({summary.complete} complete, {summary.pruned} pruned, {summary.failed} failed)",
-        f"{len(summary.running)} running",
-    ]
-    if summary.front:
-        parts.append(best_words(summary))
-    if summary.seconds_left:
-        parts.append(f"about {duration(summary.seconds_left)} left")
-    return ", ".join(parts)
-
-
-def best_words(summary: Summary) -> str:
-    """Return what is best so far: one trial, or of several objectives how far the front reaches."""
-    metrics, front = summary.study.spec.metrics, summary.front
-    if len(metrics) == 1:
-        return f"best {metrics[0]} {text(front[0].value)} in trial {front[0].number}"
-    ranges = [
-        f"{metric} {text(min(values))} to {text(max(values))}"
-        for metric, values in zip(metrics, zip(*(one.values for one in front), strict=True), strict=True)
-    ]
-    return f"front of {count(len(front), 'trial')}: {', '.join(ranges)}"
-
-
-def view(summary: Summary) -> RenderableType:
-    """Return the live view of a study."""
-    study = summary.study
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        Text(study.name, style="bold"),
-        ProgressBar(total=study.budget, completed=summary.settled, width=min(40, max(out.width // 4, 10))),
-        f"{summary.settled}/{study.budget} trials",
-        f"{duration(summary.seconds_left)} left" if summary.seconds_left else summary.state,
-    )
-    failed = f"[red]{summary.failed} failed[/]" if summary.failed else "0 failed"
-    counts = f"[green]{summary.complete} complete[/], [yellow]{summary.pruned} pruned[/], {failed}"
-    parts: list[RenderableType] = [head, f"{counts}; {summary.epochs_saved} epochs saved by pruning"]
-    if summary.front:
-        parts.append(f"[bold green]{escape(best_words(summary))}[/]")
-    if summary.running:
-        parts.append(_running(summary))
-    if summary.failures:
-        last = summary.failures[-1]
-        parts.append(f"[red]{last.reason}[/] x{last.attempts}: {escape(last.last_error or '-')}")
-    return Group(*parts)
-
-
-def _running(summary: Summary) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    shown = sorted(summary.running, key=lambda one: one.number)
-    for one in shown[:_MOST_TRIALS]:
-        rows.add_row(*_row(summary, one))
-    if len(shown) > _MOST_TRIALS:
-        rows.add_row(f"and {len(shown) - _MOST_TRIALS} more", "", "", "", "")
-    return rows
-
-
-def _row(summary: Summary, one: Attempt) -> tuple[RenderableType, ...]:
-    spec = summary.study.spec
-    epochs = spec.attempt_epochs
-    run = f"run {one.run + 1}/{spec.runs}, " if spec.runs > 1 else ""
-    late = one.lease_until is None or one.lease_until < summary.now
-    return (
-        f"trial {one.number}",
-        ProgressBar(total=epochs, completed=one.epoch, width=20),
-        f"{run}epoch {one.epoch}/{epochs}",
-        f"{escape(spec.watched)} {text(one.last_value)}",
-        Text(f"{one.owner}{' late' if late else ''}", style="red" if late else "dim"),
-    )
+        time.sleep(max(every_s, _SHARE * looking.took_s))
+        summary = looking.again(away)

@@ -25,7 +25,6 @@ from tuner_service.coordinator.studies import create as create_study
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.provenance import shown_command
 from tuner_service.domain.study import Ending
-from tuner_service.ledger.patience import patiently
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -143,7 +142,7 @@ def run(
 def _follow(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
     def look() -> Summary:
         look_after()
-        return patiently(lambda: summarize(ledger, name))
+        return summarize(ledger, name)
 
     live.follow(look, lambda summary: summary.study.ending is not None)
 
@@ -223,7 +222,7 @@ def watch(
     ledger = o.connect(storage)
     try:
         live.follow(
-            lambda: patiently(lambda: summarize(ledger, study)),
+            lambda: summarize(ledger, study),
             lambda summary: summary.study.ending is not None,
             every_s=every,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from tuner_service.domain.outcome import RULES, Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.storage.ledger_storage import LedgerStorage
+
+#: Endings that are no failure.
+_NO_FAILURES = (None, Reason.FINISHED, Reason.PRUNED, Reason.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,20 @@ class Summary:
     workers: Sequence[WorkerInfo]  #: those that are alive
     failures: Sequence[FailureGroup]
     seconds_left: float | None  #: at the pace so far; None while nothing is known
+    left_range: tuple[float, float] | None = None  #: in which that lies, as the pace varies
+    per_hour: float | None = None  #: configurations settled an hour, at the pace so far
+    ended: Sequence[Attempt] = ()  #: attempts that have ended, the latest last; without withdrawn ones
     stops: Sequence[str] = ()  #: how far it is by each of its stopping rules, in words
 
     @property
     def best(self) -> Attempt | None:
         """The best complete trial, by the first objective."""
         return next(iter(self.front), None)
+
+    @property
+    def last_failure(self) -> Attempt | None:
+        """The latest attempt that neither finished nor was pruned."""
+        return next((one for one in reversed(self.ended) if one.reason not in _NO_FAILURES), None)
 
     @property
     def state(self) -> str:
@@ -66,8 +78,8 @@ class Summary:
 
 def summarize(storage: LedgerStorage, name: str) -> Summary:
     """Return where a study stands."""
-    study = storage.study(name)
-    return summary_of(study, storage.attempts(study.study_id), storage.workers(study.study_id), storage.now())
+    rows = storage.look(name)
+    return summary_of(rows.study, rows.attempts, rows.workers, rows.now)
 
 
 def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequence[WorkerInfo], now: float) -> Summary:
@@ -78,6 +90,8 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
     ended = Counter(one.state for one in settled)
     pruned = [one for one in settled if one.reason is Reason.PRUNED]
     alive = [worker for worker in workers if worker.alive(now)]
+    pace = _pace(settled)
+    left = _seconds_left(study, settled, alive, now)
     return Summary(
         study=study,
         now=now,
@@ -93,7 +107,13 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
         running=[one for one in attempts if one.state is State.RUNNING],
         workers=alive,
         failures=_failures(attempts),
-        seconds_left=_seconds_left(study, settled, alive, now),
+        seconds_left=left,
+        left_range=_range(study, settled, left, pace),
+        per_hour=3600 / pace[0] if pace is not None and alive else None,
+        ended=sorted(
+            (one for one in attempts if one.state.final and one.reason is not Reason.WITHDRAWN),
+            key=lambda one: (one.ended_at or 0.0, one.number),
+        ),
         stops=standing(study.spec, attempts, now=now, since=study.resumed_at),
     )
 
@@ -101,8 +121,8 @@ def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequenc
 def _failures(attempts: Sequence[Attempt]) -> list[FailureGroup]:
     groups: dict[Reason, list[Attempt]] = {}
     for one in attempts:
-        if one.state.final and one.reason not in (None, Reason.FINISHED, Reason.PRUNED, Reason.WITHDRAWN):
-            assert one.reason is not None  # noqa: S101 - not in the tuple above
+        if one.state.final and one.reason not in _NO_FAILURES:
+            assert one.reason is not None  # noqa: S101 - not among them
             groups.setdefault(one.reason, []).append(one)
     return [
         FailureGroup(
@@ -122,10 +142,32 @@ def _seconds_left(
     left = study.budget - len(settled)
     if study.ending is not None or left <= 0:
         return 0.0
-    times = sorted(one.ended_at for one in settled if one.ended_at is not None)
-    if len(times) < 3 or not alive:
+    pace = _pace(settled)
+    if pace is None or not alive:
         return None
     # The pace of the last trials: it follows the number of workers, and skips pauses.
-    recent = times[-20:]
-    pace = statistics.fmean(later - earlier for earlier, later in itertools.pairwise(recent))
-    return max(left * pace - (now - recent[-1]), 0.0) if pace else None
+    latest = max(one.ended_at for one in settled if one.ended_at is not None)
+    return max(left * pace[0] - (now - latest), 0.0)
+
+
+def _pace(settled: Sequence[Attempt]) -> tuple[float, float] | None:
+    """Return the mean seconds from one settled trial to the next, of the last twenty, and their standard deviation."""
+    times = sorted(one.ended_at for one in settled if one.ended_at is not None)[-20:]
+    if len(times) < 3:
+        return None
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    mean = statistics.fmean(gaps)
+    return (mean, statistics.stdev(gaps)) if mean else None
+
+
+def _range(
+    study: StudyRecord, settled: Sequence[Attempt], seconds: float | None, pace: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Return the range in which the time left lies, nineteen times of twenty, if trials go on as the last ones."""
+    left = study.budget - len(settled)
+    if not seconds or pace is None:
+        return None
+    # Each of the gaps to come varies, and so does the mean that was seen of the last ones.
+    seen = min(len(settled), 20) - 1
+    reach = 2 * pace[1] * math.sqrt(left + left * left / seen)
+    return max(seconds - reach, 0.0), seconds + reach

@@ -42,6 +42,16 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """A study's rows at one moment."""
+
+    study: StudyRecord
+    attempts: Sequence[Attempt]  #: in the order of their trial numbers
+    workers: Sequence[WorkerInfo]  #: all that ever announced themselves, the oldest first
+    now: float  #: by the backend's clock
+
+
+@dataclass(frozen=True)
 class Heard:
     """What a worker learns in return for a beat."""
 
@@ -79,6 +89,9 @@ class LedgerStorage(Protocol):
 
     def studies(self) -> list[StudyRecord]:
         """Return all studies of this service, the oldest first."""
+
+    def look(self, name: str) -> Rows:
+        """Return all that tells where a study stands, in one transaction, or raise ``StudyNotFoundError``."""
 
     def extend_study(self, study_id: int, budget: int) -> None:
         """Raise the budget to this many configurations, never lower it; a finished study goes on."""

@@ -18,7 +18,7 @@ from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import TrialLostError
-from tuner_service.storage.ledger_storage import Claim, Draw, Heard
+from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
 from tuner_service.storage.param import CONSTRAINT, check_compatible
 from tuner_service.storage.redis import rows
 from tuner_service.storage.redis.journal import unavailable
@@ -62,6 +62,10 @@ class RedisLedgerStorage(RedisStudies):
             keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
+
+    def look(self, name: str) -> Rows:
+        study = self.study(name)
+        return Rows(study, self.attempts(study.study_id), self.workers(study.study_id), self.now())
 
     def attempts(self, study_id: int) -> list[Attempt]:
         return self._attempts(study_id, self._rows(study_id))

@@ -20,7 +20,7 @@ from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import SchemaError, StorageError
 from tuner_service.storage import tables as t
-from tuner_service.storage.ledger_storage import Claim, Draw, Heard
+from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
 from tuner_service.storage.sql import attempts, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.fence import raise_fence
@@ -114,6 +114,12 @@ class SqlLedgerStorage:
     def studies(self) -> list[StudyRecord]:
         with self._read() as connection:
             return studies.all_studies(connection)
+
+    def look(self, name: str) -> Rows:
+        with self._read() as connection:
+            study = studies.by_name(connection, name)
+            found = attempts.read(connection, study.study_id)
+            return Rows(study, found, workers.read(connection, study.study_id), clock(connection))
 
     def extend_study(self, study_id: int, budget: int) -> None:
         with self._write() as connection:
