@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tuner_service.bootstrap import open_storage, run
+    from tuner_service.bootstrap import open_storage, open_study, run
     from tuner_service.coordinator.checking import check
     from tuner_service.coordinator.control import cancel, delete, enqueue, pause, resume, retry, stop
     from tuner_service.coordinator.studies import create, extend
@@ -81,6 +81,7 @@ _HOMES = {
     "extend": "coordinator.studies",
     "make_hp": "training.hyperparameters",
     "open_storage": "bootstrap",
+    "open_study": "bootstrap",
     "pause": "coordinator.control",
     "plan_file": "results.planning",
     "plan_study": "results.planning",
@@ -126,6 +127,7 @@ __all__ = [
     "extend",
     "make_hp",
     "open_storage",
+    "open_study",
     "pause",
     "plan_file",
     "plan_study",

@@ -16,6 +16,7 @@ from tuner_service.worker.machine import cores, gpus
 if TYPE_CHECKING:
     from tuner_service.coordinator.studies import Created
     from tuner_service.domain.study import StudyRecord
+    from tuner_service.results.study import Study
     from tuner_service.storage.ledger_storage import LedgerStorage
     from tuner_service.storage.url import StorageUrl
 
@@ -160,6 +161,21 @@ def run(
         with LocalWorkers(ledger, name, arguments, workers=workers, secret_url=url.secret_text) as local:
             (follow or _wait)(ledger, name, local.look_after)
     return ledger.study(name)
+
+
+def open_study(name: str, storage: str | None = None) -> Study:
+    """Return a study to look at.
+
+    Args:
+        name: Its name.
+        storage: Where it is kept; see ``storage_url``.
+
+    Raises:
+        StudyNotFoundError: If there is none of that name.
+    """
+    from tuner_service.results.study import Study
+
+    return Study(open_storage(storage_url(storage)), name)
 
 
 def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -300,3 +301,27 @@ for command in (["--help"], ["list"], ["status", "digits"], ["best", "digits"], 
 print("imported:", sorted({"keras", "tensorflow", "jax", "sklearn", "scipy"} & set(sys.modules)))
 """
     assert "imported: []" in run_python(code, tuner.storage)
+
+
+def test_report_says_what_the_commands_say(tuner: Tuner) -> None:
+    """The page and its numbers are of this study, with the best trial's curves and the pictures beside them."""
+    printed = tuner("report", "digits", "--output", "digits-report").out
+    folder = tuner.folder / "digits-report"
+    assert "digits-report/report.html" in printed
+    report = json.loads((folder / "report.json").read_text())
+    best = tuner("best", "digits", "--json").json("best")
+    assert (report["best"]["trial"], report["best"]["params"]) == (best["trial"], best["params"])
+    assert report["trials"]["settled"] == 8
+    page = (folder / "report.html").read_text()
+    assert "The best trial&#39;s training" in page
+    assert {"history.png", "curves.png", "timeline.png"} <= {path.name for path in folder.iterdir()}
+
+
+def test_other_tools_get_every_trial(tuner: Tuner) -> None:
+    """A folder a trial for TensorBoard, a row a trial in Parquet; asked for both at once, it says so."""
+    tuner("export", "digits", "--tensorboard", "logs")
+    tuner("export", "digits", "--parquet", "trials.parquet")
+    assert len(list((tuner.folder / "logs" / "digits").glob("trial-*/events*"))) == 8
+    assert len(pd.read_parquet(tuner.folder / "trials.parquet")) == 8
+    refused = tuner("export", "digits", "--parquet", "a", "--tensorboard", "b", code=2)
+    assert "--tensorboard and --parquet" in refused.err

@@ -22,6 +22,8 @@ def test_study_code_and_outputs_never_hold_the_password(postgres_tuner: Tuner, p
         tuner("list"),
         tuner("trials", "nosy", "--json"),
         tuner("export", "nosy"),
+        tuner("export", "nosy", "--tensorboard", "logs"),
+        tuner("report", "nosy"),
         tuner("doctor", "--json"),
         tuner("status", "nobody", code=2),
     ]
