@@ -8,8 +8,7 @@ from tuner_service.domain.outcome import Reason
 from tuner_service.training.data import Data
 from tuner_service.training.study_file import StudyFile
 
-#: A trial up to so many seconds is short: beside a longer one a new child costs nothing, half a second or, with a
-#: GPU's context, a few.
+#: A trial up to so many seconds is short: beside a longer one a new child, half a second, costs nothing.
 _SHORT_S = 30.0
 #: So many bytes more than after its first trial are a reason for a new child. TensorFlow keeps 7-9 MB a trial.
 _GROWTH_BYTES = 256 * 2**20
