@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tuner_service.results.summary import summarize
     from tuner_service.training.data import Data
     from tuner_service.training.hyperparameters import make_hp
+    from tuner_service.training.model_file import load_model
 
 _HOMES = {
     "BestEpoch": "domain.objective_value",
@@ -79,6 +80,7 @@ _HOMES = {
     "delete": "coordinator.control",
     "enqueue": "coordinator.control",
     "extend": "coordinator.studies",
+    "load_model": "training.model_file",
     "make_hp": "training.hyperparameters",
     "open_storage": "bootstrap",
     "open_study": "bootstrap",
@@ -125,6 +127,7 @@ __all__ = [
     "delete",
     "enqueue",
     "extend",
+    "load_model",
     "make_hp",
     "open_storage",
     "open_study",

@@ -111,7 +111,7 @@ def test_models_of_the_front_are_kept_and_others_collected(storage: LedgerStorag
     assert collect(storage, study.name).models == 1
     assert [one.has_model for one in reading.front(storage, study.name)] == [True, True]
     first, second = (one.trial.attempt.number for one in reading.front(storage, study.name))
-    with pytest.raises(NotInStudyError, match=f"2 objectives, and the front the trials {first}, {second}; choose one"):
+    with pytest.raises(NotInStudyError, match=f"2 objectives, and the front the trials {first}, {second}; name one"):
         reading.best(storage, study.name)
     assert reading.best(storage, study.name, second).trial.attempt.values == (0.6, 100.0)
     waiting = next(one.number for one in storage.attempts(study.study_id) if one.state is State.WAITING)

@@ -35,9 +35,9 @@ def test_accuracy_against_size(tuner: Tuner) -> None:
     assert "value.val_accuracy,value.parameters" in header
 
     if len(front) > 1:
-        assert "choose one with --trial N" in tuner("export", "digits", "--model", "best", code=2).err
+        assert "name one of them" in tuner("export", "digits", "--model", "best", code=2).err
     chosen = front[-1]["trial"]
-    exported = tuner("export", "digits", "--model", "best", "--trial", str(chosen))
+    exported = tuner("export", "digits", str(chosen), "--model", "best")
     assert f"of trial {chosen}" in exported.out
     assert (tuner.folder / "best" / "best.keras").is_file()
 

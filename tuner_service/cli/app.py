@@ -38,7 +38,7 @@ for _panel, _commands in (
         (inspecting.list_, inspecting.status, running.watch, inspecting.trials, inspecting.show, serving.serve),
     ),
     ("Take home", (exporting.best, reporting.report, exporting.export, exporting.refit)),
-    ("Check results", (verifying.rerun,)),
+    ("Check results", (verifying.evaluate, verifying.rerun, verifying.compare)),
     ("On Kubernetes", (pods.submit, pods.render_, pods.scale, pods.pods, pods.logs)),
     (
         "Steer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +14,12 @@ from rich.table import Table
 from tuner_service.cli import options as o
 from tuner_service.cli.inspecting import spread_line, values_words
 from tuner_service.cli.output import count, out, print_json, print_note, table, text
+from tuner_service.domain.score import Score
 from tuner_service.errors import SpecError
 from tuner_service.results import export as exporting
 from tuner_service.results import trials as reading
 from tuner_service.results.model import ExportedModel, export_model
+from tuner_service.training.model_file import Needs
 
 
 class ExportFormat(StrEnum):
@@ -38,7 +41,7 @@ def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> Non
             return
         print_front(front)
         if any(one.has_model for one in front):
-            print_note(f"a model: tuner export {study} --model DIR --trial N")
+            print_note(f"a model: tuner export {study} N --model DIR")
         return
     if json:
         print_json("best", {**exporting.trial_fields(found.trial), "has_model": found.has_model})
@@ -59,16 +62,16 @@ def best(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> Non
 
 def export(
     study: o.Study,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="With --model: this trial's, not the best one's.")
+    ] = None,
     storage: o.Storage = None,
     form: Annotated[ExportFormat, typer.Option("--format", help="Of the trials.")] = ExportFormat.JSON,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trials there, not to the terminal.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="Write the best model there instead: best.keras.")
-    ] = None,
-    trial: Annotated[
-        int | None, typer.Option("--trial", metavar="N", help="With --model: this trial's, not the best one's.")
+        Path | None, typer.Option("--model", metavar="DIR", help="Write the best model there instead.")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write it for TensorBoard instead: DIR/STUDY.")
@@ -106,10 +109,12 @@ def export(
         print_note(f"{count(export_mlflow(ledger, study, mlflow), 'trial')} written to the experiment {study}")
         return
     if model is not None:
-        print_model(export_model(ledger, study, model, studies=studies, number=trial))
+        print_model(export_model(ledger, study, model, studies=studies, number=number))
         return
-    if trial is not None:
-        raise SpecError("--trial chooses a model; say --model DIR, or take one trial's figures from `tuner show`")
+    if number is not None:
+        raise SpecError(
+            f"a number chooses a model; say --model DIR, or take one trial's figures from `tuner show {study} {number}`"
+        )
     content = exporting.export(ledger, study, form.value)
     if output is None:
         print(content, end="")
@@ -144,9 +149,19 @@ def refit(
         rows.add_row("left out", f"{', '.join(refit.left_out)}: there is no validation data to watch")
     for part, metrics in (("train and validation", refit.train), ("test", refit.test)):
         if metrics is not None:
-            shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
-            rows.add_row(f"on {part} data", escape(shown))
+            rows.add_row(f"on {part} data", escape(metrics_words(metrics)))
     out.print(rows)
+    if refit.test is not None and found.looks:
+        print_note(looked_before(found.looks))
+
+
+def looked_before(looks: Sequence[Score]) -> str:
+    """Return in words that the test part had been looked at before."""
+    models = {(one.trial, one.model) for one in looks}
+    return (
+        f"this was look {len(looks) + 1} at the test part: {count(len(models), 'model')} measured before, first by "
+        f"{looks[0].who} on {exporting.iso(looks[0].at)}; a model chosen by it looks better than it is"
+    )
 
 
 def print_model(exported: ExportedModel) -> None:
@@ -154,15 +169,25 @@ def print_model(exported: ExportedModel) -> None:
     spec, attempt = exported.best.study.spec, exported.best.trial.attempt
     rows = Table.grid(padding=(0, 2))
     rows.add_row("model", f"{escape(str(exported.path))}, of trial {attempt.number}")
+    runs = len(exported.best.trial.runs)
+    is_mean = f", the mean of {runs} runs, of which this is the best one's model" if runs else ""
     for metric, value in zip(spec.metrics, attempt.values, strict=True):
-        again = ", measured again in a fresh process" if metric == spec.watched else ""
-        rows.add_row(escape(metric), f"[bold green]{text(value)}[/]{again}")
-    for part, metrics in ((exported.part, exported.metrics), ("test", exported.test)):
-        if metrics is not None:
-            shown = ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
-            fold = f" of fold {exported.fold + 1}" if part != "test" and exported.fold is not None else ""
-            rows.add_row(f"on {part} data{fold}", escape(shown))
+        rows.add_row(escape(metric), f"[bold green]{text(value)}[/]{is_mean}")
+    fold = "" if exported.fold is None else f" of fold {exported.fold + 1}"
+    again = ", measured again in a fresh process"
+    rows.add_row(f"on {exported.part} data{fold}", escape(metrics_words(exported.metrics) + again))
+    if exported.score is not None:
+        rows.add_row("on test data", escape(metrics_words(exported.score.metrics)))
+    else:
+        rows.add_row("on test data", f"nobody has looked: tuner evaluate {spec.name}")
+    if exported.needs is not Needs.KERAS:
+        rows.add_row("to load it", f"tuner_service.load_model: see {escape(exported.path.with_suffix('.md').name)}")
     out.print(rows)
+
+
+def metrics_words(metrics: Mapping[str, float]) -> str:
+    """Return metrics in a line."""
+    return ", ".join(f"{name} {text(value)}" for name, value in metrics.items())
 
 
 def print_front(front: list[reading.Best]) -> None:

@@ -126,7 +126,7 @@ def run(
     if front and len(summary.study.spec.metrics) > 1:
         out.print()
         print_front(front)
-        print_note(f"\na model: tuner export {name} --model DIR --trial N --studies {file.parent}")
+        print_note(f"\na model: tuner export {name} N --model DIR --studies {file.parent}")
     elif front:
         (found,) = front
         out.print()

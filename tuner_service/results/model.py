@@ -1,4 +1,4 @@
-"""The best model in hand: loaded again in a fresh process and measured before it is called best."""
+"""A model in hand: loaded again in a fresh process and measured before it is called what it was recorded as."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.errors import ArtifactError, ModelError
+from tuner_service.results.export import record_fields
+from tuner_service.results.model_card import card_of_export
 from tuner_service.results.trials import Best, best
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import isolated
 from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE
-from tuner_service.training.evaluation import evaluate_model
+from tuner_service.training.evaluation import Evaluation, evaluate_model
+from tuner_service.training.model_file import Needs
 from tuner_service.worker.supervisor import find_study_file
 
 #: By how much a metric may differ when it is measured again: batches are summed in another order elsewhere.
@@ -32,17 +36,21 @@ class ExportedModel:
     """A model file and what was measured with it."""
 
     best: Best
-    path: Path  #: best.keras
+    path: Path  #: best.keras, or trial-N.keras
     part: str  #: the part of the data that its value was measured on
     fold: int | None  #: of which fold that part is, from 0; None without folds
     metrics: Mapping[str, float]  #: on that part, now
-    test: Mapping[str, float] | None  #: on the part that tuning never saw, where there is one
+    score: Score | None  #: on the part that tuning never saw, if anybody has looked
+    needs: Needs  #: to be loaded
 
 
 def export_model(
     storage: LedgerStorage, name: str, folder: Path, *, studies: Path, number: int | None = None
 ) -> ExportedModel:
-    """Write ``best.keras`` and ``best.json`` into a folder, after measuring the model again in a fresh process.
+    """Write ``best.keras`` into a folder, ``trial-N.keras`` of a trial that is named, after measuring it again.
+
+    Beside it come ``best.json`` and ``best.md``, what is known of it for programs and for people. The test part is not
+    looked at: ``evaluate`` does that.
 
     Args:
         storage: Where the study is.
@@ -56,6 +64,26 @@ def export_model(
         ModelError: If no model was kept, it cannot be loaded, or it does not do what was recorded.
     """
     found = best(storage, name, number)
+    looks = storage.scores(found.study.study_id)
+    mine = [one for one in looks if (one.trial, one.model) == (found.trial.attempt.number, Scored.TRIAL)]
+    with tempfile.TemporaryDirectory(prefix="tuner-export-") as scratch:
+        model, recorded, measured = measure(found, studies, Path(scratch), looks_at_test=False)
+        path = folder / ("best.keras" if number is None else f"trial-{number}.keras")
+        score = mine[-1] if mine else None
+        exported = ExportedModel(found, path, recorded["part"], recorded["fold"], measured.part, score, measured.needs)
+        card = _card(exported)
+        write_model(model, card, card_of_export(found, card, measured.needs, path, looks), path)
+    return exported
+
+
+def measure(
+    found: Best, studies: Path, scratch: Path, *, looks_at_test: bool
+) -> tuple[Path, Mapping[str, Any], Evaluation]:
+    """Return the kept model of a trial, what was recorded of it, and what it does now, in a fresh process.
+
+    Raises:
+        ModelError: If no model was kept, it cannot be loaded, or it does not do what was recorded.
+    """
     study, trial = found.study, found.trial
     artifacts = Artifacts(study.artifacts, study.name)
     kept = trial_folder(trial.attempt.number)
@@ -65,20 +93,17 @@ def export_model(
             if study.kind == "objective"
             else f"nothing is at {study.artifacts}/{study.name}/{kept}"
         )
-        raise ModelError(f"no model of trial {trial.attempt.number} of {name!r} was kept: {why}")
+        raise ModelError(f"no model of trial {trial.attempt.number} of {study.name!r} was kept: {why}")
     path, _ = find_study_file(study, studies)
-    with tempfile.TemporaryDirectory(prefix="tuner-export-") as scratch:
-        model = Path(scratch) / MODEL_FILE
-        artifacts.get(f"{kept}/{MODEL_FILE}", model)
-        recorded = artifacts.read_json(f"{kept}/{EVALUATION_FILE}")
-        seed = hash_seed(study.spec.seed, trial.attempt.configuration, "training")
-        part, fold = recorded["part"], recorded["fold"]
-        how = (part, recorded["batch_size"], seed, study.spec.seeded_folds, fold)
-        measured = isolated.call(evaluate_model, path.resolve(), model, *how, backend=study.spec.backend)
-        _compare(found, recorded, measured.part)
-        exported = ExportedModel(found, folder / "best.keras", part, fold, measured.part, measured.test)
-        _write(exported, model)
-    return exported
+    model = scratch / MODEL_FILE
+    artifacts.get(f"{kept}/{MODEL_FILE}", model)
+    recorded = artifacts.read_json(f"{kept}/{EVALUATION_FILE}")
+    seed = hash_seed(study.spec.seed, trial.attempt.configuration, "training")
+    how = (recorded["part"], recorded["batch_size"], seed, study.spec.seeded_folds, recorded["fold"], looks_at_test)
+    made_of = (dict(trial.params), study.spec.computing.on_one_device)
+    measured = isolated.call(evaluate_model, path.resolve(), model, *made_of, *how, backend=study.spec.backend)
+    _compare(found, recorded, measured.part)
+    return model, recorded, measured
 
 
 def _compare(found: Best, recorded: Mapping[str, Any], measured: Mapping[str, float]) -> None:
@@ -99,38 +124,43 @@ def _compare(found: Best, recorded: Mapping[str, Any], measured: Mapping[str, fl
         )
 
 
-def _write(exported: ExportedModel, model: Path) -> None:
-    trial = exported.best.trial
-    card = {
-        "study": exported.best.study.name,
+def _card(exported: ExportedModel) -> dict[str, Any]:
+    study, trial = exported.best.study, exported.best.trial
+    return {
+        "study": study.name,
         "trial": trial.attempt.number,
         "configuration": trial.attempt.configuration,
-        "values": dict(zip(exported.best.study.spec.metrics, trial.attempt.values, strict=True)),
+        "values": dict(zip(study.spec.metrics, trial.attempt.values, strict=True)),
+        "spread": None if trial.spread is None else dataclasses.asdict(trial.spread),
         "best_epoch": trial.best_epoch,
         "runs": [dataclasses.asdict(run) for run in trial.runs],
         "params": dict(trial.params),
         "fold": exported.fold,
         exported.part: dict(exported.metrics),
-        "test": None if exported.test is None else dict(exported.test),
+        "test": None if exported.score is None else dict(exported.score.metrics),
         "code": trial.code,
+        "seed": hash_seed(study.spec.seed, trial.attempt.configuration, "training"),
+        "environment": dict(trial.environment),
+        "loading": str(exported.needs),
+        "record": record_fields(study),
     }
-    write_model(model, card, exported.path)
 
 
-def write_model(model: Path, card: Mapping[str, object], path: Path) -> None:
-    """Copy a model to a path, and write its card beside it as JSON; what is there is replaced by whole files.
+def write_model(model: Path, card: Mapping[str, object], text: str, path: Path) -> None:
+    """Copy a model to a path, its card beside it as JSON and as text; what is there is replaced by whole files.
 
     Raises:
         ArtifactError: If the folder cannot be written to.
     """
-    folder, beside = path.parent, path.with_suffix(".json")
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".draft")
         shutil.copyfile(model, draft)
         draft.replace(path)
-        card_draft = beside.with_name(beside.name + ".draft")
-        card_draft.write_text(json.dumps(card, indent=2) + os.linesep)
-        card_draft.replace(beside)
+        for suffix, content in ((".json", json.dumps(card, indent=2) + os.linesep), (".md", text)):
+            card_draft = path.with_suffix(f"{suffix}.draft")
+            card_draft.write_text(content, encoding="utf-8")
+            card_draft.replace(path.with_suffix(suffix))
     except OSError as error:
         raise ArtifactError(f"the model cannot be written to {folder}: {error.strerror}") from None

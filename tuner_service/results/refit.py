@@ -5,18 +5,24 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner_service.domain.outcome import State
+from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import NotInStudyError
 from tuner_service.results import trials as reading
+from tuner_service.results.evaluate import whoever
+from tuner_service.results.export import record_fields
 from tuner_service.results.model import write_model
+from tuner_service.results.model_card import card_of_refit
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import isolated
+from tuner_service.training.model_file import Needs, needs_of
 from tuner_service.training.refit import Refit, refit_model
 from tuner_service.worker.supervisor import find_study_file
 
@@ -30,13 +36,15 @@ class Refitted:
     path: Path  #: refit.keras
     why: str  #: where its number of epochs comes from
     refit: Refit
+    needs: Needs  #: of its file, to be loaded
+    looks: Sequence[Score]  #: at the test part, before this one
 
 
 def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, number: int | None = None) -> Refitted:
     """Train the best configuration, or another trial's, on train and validation data; write ``refit.keras``.
 
     There is nothing left to judge epochs by, so it trains for as many as the runs of the trial had up to their best,
-    on average. ``refit.json`` beside the model has what the test part says, which is looked at once.
+    on average. Beside it come ``refit.json`` and ``refit.md``, with what the test part says; that look is recorded.
 
     Raises:
         NotInStudyError: If there is no such trial, or it is not complete.
@@ -65,11 +73,18 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
             seed,
             model,
             study.spec.computing.on_one_device,
+            study.spec.engine,
             gpus=True,
             backend=study.spec.backend,
         )
-        refitted = Refitted(study, trial, folder / "refit.keras", why, trained)
+        how = (path.resolve(), dict(trial.params), study.spec.computing.on_one_device)
+        needs = isolated.call(needs_of, model, *how, backend=study.spec.backend)
+        looks = storage.scores(study.study_id)
+        refitted = Refitted(study, trial, folder / "refit.keras", why, trained, needs, looks)
         _write(refitted, model)
+    if trained.test is not None:
+        score = Score(trial.attempt.number, Scored.REFIT, trained.test, whoever())
+        storage.record_score(study.study_id, score)
     return refitted
 
 
@@ -85,16 +100,19 @@ def epochs_of(trial: Trial, max_epochs: int) -> tuple[int, str]:
 
 
 def _write(refitted: Refitted, model: Path) -> None:
-    trial = refitted.trial
+    study, trial = refitted.study, refitted.trial
     card = {
-        "study": refitted.study.name,
+        "study": study.name,
         "trial": trial.attempt.number,
         "configuration": trial.attempt.configuration,
         "params": dict(trial.params),
-        "metric": refitted.study.spec.metric,
-        "value": trial.attempt.value,
+        "values": dict(zip(study.spec.metrics, trial.attempt.values, strict=True)),
         "spread": None if trial.spread is None else dataclasses.asdict(trial.spread),
         "epochs_because": refitted.why,
         **dataclasses.asdict(refitted.refit),
+        "loading": str(refitted.needs),
+        "code": study.code.digest,
+        "record": record_fields(study),
     }
-    write_model(model, card, refitted.path)
+    text = card_of_refit(study, trial, refitted.refit, refitted.why, refitted.needs, refitted.path, refitted.looks)
+    write_model(model, card, text, refitted.path)

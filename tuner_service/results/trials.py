@@ -71,7 +71,7 @@ def best(storage: LedgerStorage, name: str, number: int | None = None) -> Best:
             numbers = ", ".join(str(one.trial.attempt.number) for one in (first, *others))
             raise NotInStudyError(
                 f"study {name!r} has {len(first.study.spec.metrics)} objectives, and the front the trials {numbers}; "
-                f"choose one with --trial N, they are shown by `tuner best {name}`"
+                f"name one of them; they are shown by `tuner best {name}`"
             )
         return first
     asked = trial(storage, name, number).attempt

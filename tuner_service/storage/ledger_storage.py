@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.score import Score
 from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.domain.trial import Trial
@@ -175,6 +176,12 @@ class LedgerStorage(Protocol):
 
     def workers(self, study_id: int) -> list[WorkerInfo]:
         """Return the workers that ever announced themselves for a study, the oldest first."""
+
+    def record_score(self, study_id: int, score: Score) -> None:
+        """Record that somebody has looked at the study's test part, at the backend's time."""
+
+    def scores(self, study_id: int) -> list[Score]:
+        """Return the looks at the study's test part, the first one first."""
 
     def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
         """Return trials by number, all of them or some; the reported values only where ``curves`` is asked for."""

@@ -23,7 +23,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: Version of the ``tuner_`` tables; raised by every change to them. 3: where studies and attempts come from.
+#: Version of the ``tuner_`` tables; raised by every change to them. 3: where studies and attempts come from,
+#: and looks at the test part.
 SCHEMA_VERSION = 3
 
 optuna_metadata = MetaData()
@@ -198,6 +199,18 @@ tuner_rungs = Table(
     Column("epoch", Integer, primary_key=True),
     Column("configuration", Integer, primary_key=True),
     Column("value", Float(53), nullable=False),
+)
+
+tuner_scores = Table(
+    "tuner_scores",
+    metadata,
+    Column("score_id", Integer, primary_key=True),
+    Column("study_id", Integer, ForeignKey("tuner_studies.study_id", ondelete="CASCADE"), nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("model", String(20), nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("who", String(400), nullable=False),
+    Column("at", Float(53), nullable=False),
 )
 
 tuner_workers = Table(

@@ -14,6 +14,7 @@ import numpy as np
 from tuner_service.domain.measured import MEASURED
 from tuner_service.errors import StudyFileError
 from tuner_service.training.data import Data
+from tuner_service.training.model_file import write
 
 #: Predictions before the clock starts: the first ones compile and fill caches.
 _WARM_UP = 3
@@ -67,7 +68,7 @@ def _measure(metric: str, model: keras.Model, data: Data, scratch: Path) -> floa
             return float(model.count_params())
         case "model_bytes":
             file = scratch / "measured.keras"
-            model.save(file)
+            write(model, file)
             size = file.stat().st_size
             file.unlink()
             return float(size)

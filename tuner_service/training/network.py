@@ -26,6 +26,7 @@ from tuner_service.training.engine import TrainingPath, fit_because, path_for
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, numbers
 from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.measuring import reported_one
+from tuner_service.training.model_file import write
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 from tuner_service.training.value import number
@@ -241,7 +242,7 @@ def save(model: keras.Model, data: Data, trained: Trained, run: Run, folder: Pat
     """Write a model, and what it does on the data that its run was judged by."""
     part = "train" if data.validation is None else "validation"
     measured = evaluate(model, getattr(data, part), trained.batch_size)
-    model.save(folder / MODEL_FILE)
+    write(model, folder / MODEL_FILE)
     record = {"part": part, "fold": run.fold, "batch_size": trained.batch_size, "metrics": measured}
     (folder / EVALUATION_FILE).write_text(json.dumps({**record, "value": trained.kept}))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner_service.domain.attempt import Param
-from tuner_service.domain.engine import Computing
+from tuner_service.domain.engine import Computing, Engine
 from tuner_service.errors import StudyFileError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data, Part
@@ -32,6 +32,7 @@ def refit_model(
     seed: int,
     model_path: Path,
     computing: Computing,
+    engine: Engine = "auto",
 ) -> Refit:
     """Train a configuration on train and validation data, save the model, and measure it on the test part.
 
@@ -43,6 +44,7 @@ def refit_model(
         seed: Of initial weights, shuffling and dropout.
         model_path: Where the model goes; ends in ``.keras``.
         computing: How the network is computed.
+        engine: How epochs are trained.
 
     Raises:
         StudyFileError: If the data cannot be joined, or the study's code failed.
@@ -52,6 +54,7 @@ def refit_model(
     import optuna
 
     from tuner_service.training import network
+    from tuner_service.training.model_file import write
 
     study = study_file.load(study_path)
     assert study.load_data is not None  # noqa: S101 - a study that has networks has data
@@ -72,10 +75,10 @@ def refit_model(
         kept = [one for one in callbacks if not str(getattr(one, "monitor", "")).startswith("val_")]
         left_out = [type(one).__name__ for one in callbacks if one not in kept]
         given = {name: value for name, value in given.items() if not name.startswith("validation_")}
-        network._fit(model, joined, {**given, "epochs": epochs, "callbacks": kept}, seed, 0)
+        network._fit(model, joined, {**given, "epochs": epochs, "callbacks": kept}, seed, 0, engine)
     trained = network.evaluate(model, joined.train, batch_size)
     test = None if data.test is None else network.evaluate(model, data.test, batch_size)
-    model.save(model_path)
+    write(model, model_path)
     return Refit(epochs, trained, test, left_out)
 
 

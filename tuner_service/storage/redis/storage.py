@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.ending import may_start
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason
+from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
@@ -42,6 +43,10 @@ def _workers_key(study_id: int) -> str:
     return f"tuner:workers:{study_id}"
 
 
+def _scores_key(study_id: int) -> str:
+    return f"tuner:scores:{study_id}"
+
+
 def draws_key(study_id: int) -> str:
     """Return the key of the hash that says which configuration has which parameters, by their digest."""
     return f"tuner:draws:{study_id}"
@@ -59,6 +64,7 @@ class RedisLedgerStorage(RedisStudies):
             rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
             leases = [_lease_key(one._trial_id) for one in trials]
             others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
+            others.append(_scores_key(study_id))
             keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
@@ -286,6 +292,17 @@ class RedisLedgerStorage(RedisStudies):
         with unavailable(self._url):
             texts = cast(list[bytes], self._client.hvals(_workers_key(study_id)))
         return sorted((WorkerInfo(**json.loads(text)) for text in texts), key=lambda one: one.started_at)
+
+    def record_score(self, study_id: int, score: Score) -> None:
+        text = json.dumps(dataclasses.asdict(dataclasses.replace(score, at=self.now())))
+        with unavailable(self._url):
+            self._client.rpush(_scores_key(study_id), text)
+
+    def scores(self, study_id: int) -> list[Score]:
+        with unavailable(self._url):
+            texts = cast(list[bytes], self._client.lrange(_scores_key(study_id), 0, -1))
+        found = [json.loads(text) for text in texts]
+        return [Score(**{**one, "model": Scored(one["model"])}) for one in found]
 
     def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
         ours = [one for one in self._rows(study_id) if numbers is None or one.number in numbers]

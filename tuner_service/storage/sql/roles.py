@@ -40,6 +40,7 @@ _COORDINATOR: Mapping[Table, tuple[str, ...]] = {
     t.study_directions: ("INSERT",),
     t.tuner_studies: ("INSERT", "UPDATE (budget, code, control, resumed_at, spec)"),
     t.tuner_points: ("INSERT",),
+    t.tuner_scores: ("INSERT",),
 }
 
 #: Optuna's notes on its tables' version, which it reads when it is opened.

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.score import Score
 from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.domain.trial import Trial
@@ -21,7 +22,7 @@ from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import SchemaError, StorageError
 from tuner_service.storage import tables as t
 from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
-from tuner_service.storage.sql import attempts, studies, trials, workers
+from tuner_service.storage.sql import attempts, scores, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.fence import raise_fence
 from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
@@ -199,6 +200,14 @@ class SqlLedgerStorage:
     def workers(self, study_id: int) -> list[WorkerInfo]:
         with self._read() as connection:
             return workers.read(connection, study_id)
+
+    def record_score(self, study_id: int, score: Score) -> None:
+        with self._write() as connection:
+            scores.record(connection, study_id, score)
+
+    def scores(self, study_id: int) -> list[Score]:
+        with self._read() as connection:
+            return scores.read(connection, study_id)
 
     def trials(self, study_id: int, *, numbers: Collection[int] | None = None, curves: bool = False) -> list[Trial]:
         with self._read() as connection:

@@ -157,7 +157,7 @@ def take_turn(connection: Connection, study_id: int, period_s: float) -> bool:
 
 def remove(connection: Connection, study_id: int) -> None:
     """Delete a study with all its rows, Optuna's included."""
-    for ours in (t.tuner_points, t.tuner_rungs, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
+    for ours in (t.tuner_scores, t.tuner_points, t.tuner_rungs, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
         connection.execute(delete(ours).where(ours.c.study_id == study_id))
     mine = select(t.trials.c.trial_id).where(t.trials.c.study_id == study_id)
     for theirs in t.OF_A_TRIAL:
