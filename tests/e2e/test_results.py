@@ -203,15 +203,32 @@ def test_csv_has_one_line_a_trial_or_one_an_epoch(tuner: Tuner) -> None:
 
 
 def test_exported_model_does_what_was_recorded(tuner: Tuner, exported: tuple[Result, Path], measured: Measured) -> None:
-    """The file, loaded by plain Keras in a fresh process, has the recorded value, and the score on the test part."""
+    """The file, loaded by plain Keras in a fresh process, has the recorded value; its card says all that is known."""
     printed, folder = exported
     card = json.loads((folder / "best.json").read_text())
-    assert sorted(path.name for path in folder.iterdir()) == ["best.json", "best.keras"]
+    assert sorted(path.name for path in folder.iterdir()) == ["best.json", "best.keras", "best.md"]
     assert measured.validation == pytest.approx(card["values"]["val_accuracy"], abs=1e-5)
-    assert measured.test == pytest.approx(card["test"]["accuracy"], abs=1e-5)
+    assert card["test"] is None
     assert card["values"]["val_accuracy"] == tuner("best", "digits", "--json").json("best")["value"]
     assert "measured again in a fresh process" in printed.out
-    assert "test" in printed.out
+    assert "nobody has looked: tuner evaluate digits" in printed.out
+    page = (folder / "best.md").read_text()
+    assert 'keras.models.load_model("best.keras")' in page
+    assert all(f"| {name} | `{value}` |" in page for name, value in card["params"].items())
+    assert card["record"]["data"] in page
+
+
+def test_test_part_is_looked_at_once_and_told_again(tuner: Tuner, measured: Measured) -> None:
+    """The first look is recorded with who took it; the second one is told of it, and exports carry the score."""
+    first = tuner("evaluate", "digits")
+    assert "the first look at it" in first.out
+    again = " ".join(tuner("evaluate", "digits").out.split())
+    assert "look 2 at the test part: 1 model measured before, first by" in again
+    rows = tuner.query("SELECT trial, model, metrics, who FROM tuner_scores ORDER BY score_id")
+    best = tuner("best", "digits", "--json").json("best")["trial"]
+    assert [(trial, model) for trial, model, _, _ in rows] == [(best, "trial")] * 2
+    assert json.loads(rows[0][2])["accuracy"] == pytest.approx(measured.test, abs=1e-5)
+    assert "@" in rows[0][3]
 
 
 def test_corrupted_model_is_refused(tuner: Tuner, exported: tuple[Result, Path]) -> None:
@@ -262,6 +279,13 @@ def test_run_again_says_that_it_is_finished(tuner: Tuner) -> None:
     assert "already finished" in again.out
     assert "best hyperparameters" in again.out
     assert tuner.attempts() == before
+
+
+def test_study_does_not_differ_from_itself(tuner: Tuner) -> None:
+    """And eight trials are too few to say more."""
+    found = tuner("compare", "digits", "digits", "--json").json("comparison")
+    assert (found["differences"], found["better"]) == ({}, None)
+    assert "needs 10 settled trials" in " ".join(tuner("compare", "digits", "digits").out.split())
 
 
 def test_trials_come_out_the_same_again(tuner: Tuner) -> None:

@@ -11,7 +11,7 @@ from tuner_service.domain.comparison import LEAST_RUNS, LEAST_TRIALS, Gain, gain
 from tuner_service.domain.front import front
 from tuner_service.domain.outcome import State
 from tuner_service.domain.provenance import changed_packages
-from tuner_service.domain.spec import what_changed
+from tuner_service.domain.revision import what_changed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import ArtifactError
