@@ -352,3 +352,16 @@ def test_a_trial_stops_between_runs_where_it_is_worse_than_the_best(storage: Led
     again = _run(storage, study, NewAttempt(1, 1, params_of=other.claim.trial_id))
     assert again.should_stop_after([1.0] * 4), "the first values of a configuration count"
     assert storage.record_rung(study.study_id, bracket=0, epoch=0, configuration=5, value=0.0) == {5: 0.0}
+
+
+def test_models_of_the_best_so_many_are_kept(storage: LedgerStorage) -> None:
+    """One that falls behind is displaced by the trial that beat it; one that was never among them displaces none."""
+    study = _study(storage, keep_models=2)
+    displaced = []
+    for number, value in enumerate([0.5, 0.7, 0.6, 0.4, 0.9]):
+        attempt = _run(storage, study, NewAttempt(number, 0))
+        _draw(attempt)
+        kept = attempt.keep_model((value,))
+        attempt.settle(Outcome(Reason.FINISHED, value=value))
+        displaced.append((kept, [one.number for one in attempt.displaced()]))
+    assert displaced == [(True, []), (True, []), (True, [0]), (False, []), (True, [2])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuner_service.domain.attempt import by_configuration, settled_by
-from tuner_service.domain.front import front
+from tuner_service.domain.front import kept
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import CHECKPOINT_PREFIX, EVALUATION_FILE, MODEL_FILE
@@ -21,14 +21,14 @@ class Collected:
 
 
 def collect(storage: LedgerStorage, name: str) -> Collected:
-    """Remove the models that are not the best or on the front, drafts, and checkpoints that no trial can go on from.
+    """Remove the models that ``keep_models`` does not keep, drafts, and checkpoints that no trial can go on from.
 
     Curves and logs stay. It may run while workers train: a trial that is running keeps what it has.
     """
     study = storage.study(name)
     attempts = storage.attempts(study.study_id)
     artifacts = Artifacts(study.artifacts, study.name)
-    best = front(attempts, study.spec.directions)
+    best = kept(attempts, study.spec.directions, study.spec.keep_models)
     settled = {
         configuration
         for configuration, mine in by_configuration(attempts).items()

@@ -39,6 +39,33 @@ def front(attempts: Iterable[Attempt], directions: Sequence[Direction]) -> list[
     return found
 
 
+def kept(attempts: Iterable[Attempt], directions: Sequence[Direction], most: int) -> list[Attempt]:
+    """Return the complete attempts whose models are kept: the best so many, feasible ones first.
+
+    Of several objectives, those that fewer than so many others dominate; with ``most=1`` that is the front.
+    """
+    attempts = list(attempts)
+    if most == 1:
+        return front(attempts, directions)
+    complete = [one for one in attempts if one.state is State.COMPLETE and len(one.values) == len(directions)]
+    complete.sort(key=lambda one: (not one.feasible, _losses(one.values, directions), one.number))
+    if len(directions) == 1:
+        return complete[:most]
+    # In this order none beats one before it.
+    return [
+        one
+        for index, one in enumerate(complete)
+        if sum(beats(other, one.values, directions, feasible=one.feasible) for other in complete[:index]) < most
+    ]
+
+
+def beats(attempt: Attempt, values: Sequence[float], directions: Sequence[Direction], *, feasible: bool) -> bool:
+    """Return whether a complete attempt is better than these values: by its constraints, or else in its own."""
+    if attempt.feasible is not feasible:
+        return attempt.feasible
+    return len(attempt.values) == len(directions) and dominates(attempt.values, values, directions)
+
+
 def _losses(values: Sequence[float], directions: Sequence[Direction]) -> tuple[float, ...]:
     return tuple(
         -value if direction == "maximize" else value for value, direction in zip(values, directions, strict=True)

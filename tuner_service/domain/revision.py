@@ -10,7 +10,7 @@ from tuner_service.domain.spec import StudySpec
 #: Fields that may differ between the recorded specification and a later one: they do not change what a trial means.
 #: ``max_attempts`` is none of them: with another one, configurations that are settled would not be, or those that are
 #: tried again would be settled before.
-_FREE = {"trials", "stop", "limits", "max_repeated_errors"}
+_FREE = {"trials", "stop", "limits", "max_repeated_errors", "keep_models"}
 
 
 def differences(recorded: StudySpec, received: StudySpec) -> list[str]:

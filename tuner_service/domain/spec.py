@@ -101,6 +101,7 @@ class StudySpec(BaseModel):
     max_attempts: PositiveInt = 2  #: failures after which a configuration counts as failed
     limits: Limits = Limits()  #: how long an attempt may take and be silent, and how often it is saved
     stop: Stopping = Stopping()  #: what else ends the study: epochs, time, a target, no improvement
+    keep_models: PositiveInt = 1  #: of how many of the best trials the models are kept; the others' are removed
     backend: Backend | None = None  #: what Keras computes with; by default the environment says, and that is kept
     engine: Engine = "auto"  #: whole epochs in one compiled program wherever that means the same, or as it is said here
     precision: Precision | None = (

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from tuner_service.domain.attempt import Attempt, best_attempt
-from tuner_service.domain.front import dominates
+from tuner_service.domain.front import beats, kept
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.pruner import RUNS_BRACKET, Wilcoxon, judged_before
 from tuner_service.domain.sampler import CustomSampler
@@ -49,6 +49,7 @@ class RunningAttempt:
         self._reported: set[int] = set()
         self._drawing = Drawing(storage, study, claim, worker_id)
         self._feasible = True
+        self._keeps_model = False
 
     def suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401 - any parameter
         """Return a parameter: given with the row, drawn before, or drawn now."""
@@ -152,15 +153,22 @@ class RunningAttempt:
             self._through_optuna(lambda: self._optuna_storage.set_trial_system_attr(self.claim.trial_id, note, value))
 
     def keep_model(self, values: Sequence[float]) -> bool:
-        """Return whether a model of these values is worth keeping: nothing in the study dominates it so far."""
-        attempts = self._patiently(lambda: self._storage.attempts(self._study.study_id))
-        directions = self._study.spec.directions
-        rivals = [one for one in attempts if one.state is State.COMPLETE and one.feasible >= self._feasible]
-        if any(one.feasible and not self._feasible for one in rivals):
-            return False
-        return not any(
-            dominates(one.values, values, directions) for one in rivals if len(one.values) == len(directions)
-        )
+        """Return whether a model of these values is worth keeping: few enough of the study beat it so far."""
+        attempts, spec = self._patiently(lambda: self._storage.attempts(self._study.study_id)), self._study.spec
+        rivals = [one for one in attempts if one.state is State.COMPLETE]
+        better = sum(beats(one, values, spec.directions, feasible=self._feasible) for one in rivals)
+        self._keeps_model = better < spec.keep_models
+        return self._keeps_model
+
+    def displaced(self) -> list[Attempt]:
+        """Return the attempts whose models need not be kept any more, now that this one's is."""
+        if not self._keeps_model:
+            return []
+        attempts, spec = self._patiently(lambda: self._storage.attempts(self._study.study_id)), self._study.spec
+        mine = [one for one in attempts if one.trial_id == self.claim.trial_id]
+        before = kept((one for one in attempts if one not in mine), spec.directions, spec.keep_models)
+        now = kept(attempts, spec.directions, spec.keep_models)
+        return [one for one in (*before, *mine) if one not in now]
 
     def settle(self, outcome: Outcome) -> Outcome:
         """Record how it ended, and return what was recorded: running out of memory twice is more than once."""

@@ -91,7 +91,8 @@ def measure(
         why = (
             "an objective(trial) trains by itself; save the model there"
             if study.kind == "objective"
-            else f"nothing is at {study.artifacts}/{study.name}/{kept}"
+            else f"nothing is at {study.artifacts}/{study.name}/{kept}, and models are kept of the best trials only, "
+            f"as many as keep_models says ({study.spec.keep_models})"
         )
         raise ModelError(f"no model of trial {trial.attempt.number} of {study.name!r} was kept: {why}")
     path, _ = find_study_file(study, studies)

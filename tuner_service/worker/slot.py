@@ -97,6 +97,7 @@ class Slot:
             patiently(lambda: reconcile(self.storage, self.study.name))
         if RULES[recorded.reason].counts is Counts.ALWAYS:
             files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
+        files.forget_models(attempt.displaced())
 
     def _end_child(self, patience_s: float = 0.0) -> None:
         self._child.end(patience_s)

@@ -70,6 +70,12 @@ class TrialFiles:
             for name in self._checkpoints(folder):
                 self._remove(name, folder)
 
+    def forget_models(self, beaten: Sequence[Attempt]) -> None:
+        """Remove the models of trials that others have beaten."""
+        for one in beaten:
+            for name in (MODEL_FILE, EVALUATION_FILE):
+                self._remove(name, trial_folder(one.number))
+
     def _checkpoints(self, folder: str) -> list[str]:
         try:
             return [name for name in self._artifacts.names(folder) if name.startswith(CHECKPOINT_PREFIX)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
 from hypothesis import given
@@ -11,14 +13,14 @@ from optuna.study import StudyDirection
 from tests.records import make_attempt
 from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.direction import Direction
-from tuner_service.domain.front import dominates, front
+from tuner_service.domain.front import beats, dominates, front, kept
 from tuner_service.domain.outcome import Reason
 
 _DIRECTIONS = st.sampled_from(["minimize", "maximize"])
 _VALUE = st.integers(-3, 3).map(float)  # few values, so that many are equal
 
 
-def _complete(number: int, values: tuple[float, ...], **fields: Reason) -> Attempt:
+def _complete(number: int, values: tuple[float, ...], **fields: Any) -> Attempt:
     return make_attempt(
         number, number=number, value=values[0], others=values[1:], **{"reason": Reason.FINISHED, **fields}
     )
@@ -61,3 +63,20 @@ def test_only_complete_trials_are_on_it(directions: tuple[Direction, ...], numbe
     attempts = [_complete(number, one[: len(directions)]) for number, one in enumerate(rows)]
     stopped = make_attempt(9, reason=Reason.PRUNED, value=1.0)
     assert [one.number for one in front([*attempts, stopped], directions)] == numbers
+
+
+@given(data=st.data(), directions=st.lists(_DIRECTIONS, min_size=1, max_size=3), most=st.integers(1, 5))
+def test_models_are_kept_of_those_that_few_beat(data: st.DataObject, directions: list[Direction], most: int) -> None:
+    """Of one objective exactly so many, the best; of several those that fewer dominate; feasible ones before others."""
+    points = data.draw(st.lists(st.tuples(st.tuples(*[_VALUE] * len(directions)), st.booleans()), max_size=15))
+    rows = [_complete(number, values, feasible=ok) for number, (values, ok) in enumerate(points)]
+    found = kept(rows, directions, most)
+    beaten = [sum(beats(o, one.values, directions, feasible=one.feasible) for o in rows) for one in rows]
+    wanted = [one for one, better in zip(rows, beaten, strict=True) if better < most]
+    assert set(found) <= set(wanted)
+    if len(directions) == 1:
+        assert len(found) == min(most, len(rows))
+        assert all(number in {one.number for one in found} for number in range(len(rows)) if len(rows) <= most)
+    else:
+        assert set(found) == set(wanted)
+    assert set(front(rows, directions)) <= set(found)
