@@ -49,6 +49,9 @@ WarmStart = Annotated[
 AcceptCode = Annotated[
     bool, typer.Option("--accept-code", help="Go on although the study file's code has changed; trials record it.")
 ]
+Baseline = Annotated[
+    bool, typer.Option("--baseline", help="Search the same space at random too, as study STUDY-baseline, to compare.")
+]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of the study's code.")]
 
 KerasBackend = Annotated[

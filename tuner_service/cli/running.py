@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -20,11 +20,11 @@ from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.loop import coordinate
-from tuner_service.coordinator.studies import Created, has_tables
+from tuner_service.coordinator.studies import Created, baseline_of, has_tables
 from tuner_service.coordinator.studies import create as create_study
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.provenance import shown_command
-from tuner_service.domain.study import Ending
+from tuner_service.domain.study import Ending, StudyRecord
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -49,19 +49,29 @@ def create(
     artifacts: o.ArtifactsUrl = None,
     warm_start: o.WarmStart = None,
     accept_code: o.AcceptCode = False,
+    baseline: o.Baseline = False,
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
     """Make a study of a study file, or continue the one of that name."""
-    created = create_study(
-        o.connect(storage),
-        file,
-        changes=o.changes(config, set_, warm_start, backend),
-        artifacts=bootstrap.artifacts_url(artifacts),
-        accept_code=accept_code,
-        command=shown_command(["tuner", *sys.argv[1:]]),
-    )
-    name, folder = created.study.name, "" if file.parent == o.DEFAULT_STUDIES else f" --studies {file.parent}"
-    print_note(f"{name}: {created.note}; its workers: tuner worker {name}{folder}")
+    changes = o.changes(config, set_, warm_start, backend)
+    ledger, folder = o.connect(storage), "" if file.parent == o.DEFAULT_STUDIES else f" --studies {file.parent}"
+
+    def make(*more: Mapping[str, object]) -> StudyRecord:
+        created = create_study(
+            ledger,
+            file,
+            changes=[*changes, *more],
+            artifacts=bootstrap.artifacts_url(artifacts),
+            accept_code=accept_code,
+            command=shown_command(["tuner", *sys.argv[1:]]),
+        )
+        name = created.study.name
+        print_note(f"{name}: {created.note}; its workers: tuner worker {name}{folder}")
+        return created.study
+
+    study = make()
+    if baseline:
+        make(baseline_of(study))
 
 
 SlotsPerGpu = Annotated[
@@ -84,6 +94,7 @@ def run(
     artifacts: o.ArtifactsUrl = None,
     warm_start: o.WarmStart = None,
     accept_code: o.AcceptCode = False,
+    baseline: o.Baseline = False,
     traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
     """Create a study, work on it with local workers, and show the best. Started again, it continues."""
@@ -97,21 +108,32 @@ def run(
         looking.stop()
         where = bootstrap.storage_url(storage)
         print_note(f"{made.study.name}: {made.note}, {made.study.budget} trials, in {where}")
+        if baseline and not companion:
+            # That it has none is said before hours of training.
+            companion.append(baseline_of(made.study))
 
-    try:
-        name = bootstrap.run(
+    companion: list[Mapping[str, object]] = []
+
+    def work(*more: Mapping[str, object]) -> str:
+        return bootstrap.run(
             file,
             storage=storage,
             workers=workers,
             slots=slots,
             slots_per_gpu=slots_per_gpu,
-            changes=o.changes(config, set_, warm_start, backend),
+            changes=[*o.changes(config, set_, warm_start, backend), *more],
             artifacts=artifacts,
             accept_code=accept_code,
             command=shown_command(["tuner", *sys.argv[1:]]),
             created=created,
             follow=_follow,
         ).name
+
+    try:
+        name = work()
+        if baseline:
+            work(companion[0])
+            print_note(f"to compare: tuner compare {name} {companion[0]['name']}")
     except KeyboardInterrupt:
         print_note("interrupted: what was running is handed back; the same command continues")
         sys.exit(INTERRUPTED)

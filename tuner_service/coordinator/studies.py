@@ -81,6 +81,17 @@ def create(
     return Created(reconcile(storage, created.study.name), created.note)
 
 
+def baseline_of(study: StudyRecord) -> dict[str, object]:
+    """Return the changes of a study's specification that make its companion: the same by random search.
+
+    Raises:
+        SpecError: If the study tries every cell of its search space.
+    """
+    if is_exhaustive(study.spec.sampler):
+        raise SpecError(f"{study.name} tries every cell of its search space: random search finds nothing else there")
+    return {"name": f"{study.name}-baseline", "sampler": {"kind": "random"}, "points": (), "warm_start": ()}
+
+
 def extend(
     storage: LedgerStorage, name: str, trials: int | None = None, *, changes: Mapping[str, object] | None = None
 ) -> StudyRecord:
