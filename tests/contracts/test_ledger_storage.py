@@ -29,6 +29,7 @@ from tuner_service.bootstrap import open_storage
 from tuner_service.domain.attempt import Attempt, NewAttempt
 from tuner_service.domain.limits import Limits
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
+from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.study import CodeRecord, Control, Ending, Point, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import (
@@ -818,6 +819,24 @@ class TestDraws:
             storage.record_draw(claim.trial_id, "w2", draw)
         (trial,) = storage.trials(study.study_id)
         assert (trial.params, trial.attributes) == ({}, {})
+
+
+class TestScores:
+    """Looks at the test part."""
+
+    def test_looks_are_read_back_in_their_order(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """With the storage's time, and only of their study."""
+        other = storage.create_study(make_new_study(name="other"))
+        before = storage.now()
+        said = [Score(3, Scored.TRIAL, {"accuracy": 0.5}, "a@b"), Score(3, Scored.REFIT, {"accuracy": 0.25}, "c@d")]
+        for score in said:
+            storage.record_score(study.study_id, score)
+        read = storage.scores(study.study_id)
+        assert [replace(one, at=0.0) for one in read] == said
+        assert all(before - 0.01 <= one.at <= storage.now() + 0.01 for one in read)
+        assert storage.scores(other.study_id) == []
+        storage.delete_study(study.study_id)
+        assert storage.scores(study.study_id) == []
 
 
 class TestSettling:

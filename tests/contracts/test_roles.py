@@ -17,6 +17,7 @@ from tests.servers import PostgresServer
 from tuner_service.bootstrap import open_storage
 from tuner_service.domain.attempt import NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason
+from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import StorageError, StudyNotFoundError
@@ -180,6 +181,8 @@ def test_a_coordinator_creates_and_steers(storage_of: Callable[[str], LedgerStor
     coordinator.end_study(study.study_id, Ending.STOPPED)
     coordinator.set_control(study.study_id, Control.RUN)
     assert coordinator.study(study.name).ending is None
+    coordinator.record_score(study.study_id, Score(0, Scored.TRIAL, {"accuracy": 0.5}, "a@b"))
+    assert len(storage_of("reader").scores(study.study_id)) == 1
 
 
 @pytest.mark.parametrize(

@@ -72,12 +72,12 @@ def _settled(study: StudyRecord, attempts: Sequence[Attempt]) -> list[Attempt]:
 
 def _gains(one: Side, two: Side, attempts: Sequence[Attempt], others: Sequence[Attempt]) -> list[Gain]:
     direction = one.study.spec.better
-    runs = [[] if side.best is None else [run.value for run in side.best.runs] for side in (one, two)]
-    values = [
+    runs, other_runs = ([] if side.best is None else [run.value for run in side.best.runs] for side in (one, two))
+    values, other_values = (
         [row.value if row.state is State.COMPLETE and row.feasible else None for row in _settled(side.study, mine)]
         for side, mine in ((one, attempts), (two, others))
-    ]
-    found = [gain_of_runs(*runs, direction), gain_of_search(*values, direction)]
+    )
+    found = [gain_of_runs(runs, other_runs, direction), gain_of_search(values, other_values, direction)]
     return [gain for gain in found if gain is not None]
 
 

@@ -53,6 +53,11 @@ class Compared:
     epoch: int | None = None  #: the first epoch in which it is another; None of an objective
     most: float = 0.0  #: the largest difference of all epochs
 
+    @property
+    def differs(self) -> bool:
+        """It is not the same to the last bit."""
+        return not _same(self.recorded, self.now)
+
 
 @dataclass(frozen=True)
 class Rerun:
@@ -106,12 +111,12 @@ def rerun(
     with tempfile.TemporaryDirectory(prefix="tuner-rerun-") as scratch:
         for trial in trials:
             result, curves = _train(study, trial, path, Path(scratch), device)
-            compared = list(_compared(study, trial, result, reading.curves(study, trial.attempt.number), curves))
+            figures = list(compared(study, trial, result, reading.curves(study, trial.attempt.number), curves))
             yield Rerun(
                 trial,
                 result,
-                len(compared),
-                [one for one in compared if one.most or not _same(one.recorded, one.now)],
+                len(figures),
+                [one for one in figures if one.differs],
                 [*changes.get(trial.code, []), *_surroundings(study, trial, result)],
             )
 
@@ -198,12 +203,13 @@ def _answer(trial: Trial, ask: Ask) -> Answer:
     return Answer(ask.op == "drawn")
 
 
-def _compared(
+def compared(
     study: StudyRecord, trial: Trial, result: Result, recorded: Sequence[Curve], now: Sequence[Curve]
 ) -> Iterator[Compared]:
+    """Yield each figure that was recorded of a trial with what it is now: its objectives, and its curves' metrics."""
     values = () if result.value is None else (result.value, *result.others)
     for metric, one, other in zip(study.spec.metrics, trial.attempt.values, values, strict=False):
-        # How long a prediction takes is never the same.
+        # How long a prediction takes is never the same, and a file's size need not be.
         if metric not in MEASURED or metric == "parameters":
             yield Compared(metric, one, other)
     for run, (curve, again) in enumerate(zip(recorded, now, strict=False)):

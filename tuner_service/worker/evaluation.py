@@ -188,16 +188,16 @@ class Evaluation:
     def _environment(self, told: Mapping[str, str]) -> dict[str, str]:
         """What trained the attempt, as far as its child told; the packages only where they are others."""
         recorded = self._study.provenance
-        others = changed_packages(recorded.packages, versions(recorded.packages))
+        others = _other_packages(tuple(recorded.packages.items()))
         if others:
-            _warn_once(f"packages are not those that the study was created with: {listed(others)}")
+            _warn_once(f"packages are not those that the study was created with: {others}")
         if recorded.data is not None and told.get("data", recorded.data) != recorded.data:
             _warn_once(
                 "load_data returned other data than when the study was created, so that its trials cannot be compared "
                 f"(digest {recorded.data}, here {told['data']}). Does it give the same rows each time? Trials record it"
             )
         found = {"host": socket.gethostname(), **told}
-        return {**found, "packages": listed(others)} if others else found
+        return {**found, "packages": others} if others else found
 
     def _attributes(self) -> dict[str, object]:
         """What optuna-dashboard shows beside a trial."""
@@ -237,6 +237,12 @@ def assignment_of(
         judges_runs=isinstance(spec.pruner, Wilcoxon),
         trials_per_process=spec.limits.trials_per_process,
     )
+
+
+@functools.cache
+def _other_packages(recorded: tuple[tuple[str, str], ...]) -> str:
+    """Return the packages that are others in this process; looked up once, since it takes some milliseconds."""
+    return listed(changed_packages(dict(recorded), versions(dict(recorded))))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tuner_service.domain.engine import Computing
+from tuner_service.domain.engine import Computing, Engine
 from tuner_service.domain.run import RUNS
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import StudyFileError
@@ -36,10 +36,10 @@ def build_model(trial):
 _ARRAYS = "Data((x[:6], y[:6]), (x[6:9], y[6:9]), (x[9:], y[9:]))"
 
 
-def _refit(folder: Path, data: str = _ARRAYS, more: str = "", epochs: int = 2) -> Refit:
+def _refit(folder: Path, data: str = _ARRAYS, more: str = "", epochs: int = 2, engine: Engine = "auto") -> Refit:
     study = folder / "study.py"
     study.write_text(_SOURCE.format(data=data, more=more))
-    return refit_model(study, {"units": 3}, epochs, 5, 7, folder / "refit.keras", Computing())
+    return refit_model(study, {"units": 3}, epochs, 5, 7, folder / "refit.keras", Computing(), engine)
 
 
 def test_it_trains_on_all_rows_but_those_of_the_test_part(tmp_path: Path) -> None:
@@ -99,6 +99,12 @@ def test_parts_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
     """The error says what is wanted."""
     with pytest.raises(StudyFileError, match="needs train and validation as one"):
         _refit(tmp_path, "Data(keras.utils.PyDataset(), (x, y))")
+
+
+def test_it_trains_by_the_engine_of_the_study(tmp_path: Path) -> None:
+    """Where compiled epochs are wanted and cannot be had, it says so instead of training in another way."""
+    with pytest.raises(StudyFileError, match="run_eagerly"):
+        _refit(tmp_path, engine="compiled")
 
 
 @pytest.mark.parametrize(
