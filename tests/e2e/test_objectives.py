@@ -39,7 +39,7 @@ def test_accuracy_against_size(tuner: Tuner) -> None:
     chosen = front[-1]["trial"]
     exported = tuner("export", "digits", str(chosen), "--model", "best")
     assert f"of trial {chosen}" in exported.out
-    assert (tuner.folder / "best" / "best.keras").is_file()
+    assert (tuner.folder / "best" / f"trial-{chosen}.keras").is_file()
 
 
 def test_an_optuna_script_may_return_several_values(tuner: Tuner) -> None:
