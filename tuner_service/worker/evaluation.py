@@ -161,7 +161,7 @@ class Evaluation:
             best_epoch=result.best_epoch,
             failure=result.failure,
             attributes={**self._attributes(), **result.attributes},
-            environment=self._environment(result.environment),
+            environment=environment_of(self._study, result.environment),
             resumed_from=self._attempt.progress_now.resumed_from,
             checkpoint=self._attempt.progress_now.checkpoint,
         )
@@ -180,24 +180,10 @@ class Evaluation:
             epochs=now.epoch,
             failure=failure,
             attributes=self._attributes(),
-            environment=self._environment({}),
+            environment=environment_of(self._study, {}),
             resumed_from=now.resumed_from,
             checkpoint=now.checkpoint,
         )
-
-    def _environment(self, told: Mapping[str, str]) -> dict[str, str]:
-        """What trained the attempt, as far as its child told; the packages only where they are others."""
-        recorded = self._study.provenance
-        others = _other_packages(tuple(recorded.packages.items()))
-        if others:
-            _warn_once(f"packages are not those that the study was created with: {others}")
-        if recorded.data is not None and told.get("data", recorded.data) != recorded.data:
-            _warn_once(
-                "load_data returned other data than when the study was created, so that its trials cannot be compared "
-                f"(digest {recorded.data}, here {told['data']}). Does it give the same rows each time? Trials record it"
-            )
-        found = {"host": socket.gethostname(), **told}
-        return {**found, "packages": others} if others else found
 
     def _attributes(self) -> dict[str, object]:
         """What optuna-dashboard shows beside a trial."""
@@ -237,6 +223,24 @@ def assignment_of(
         judges_runs=isinstance(spec.pruner, Wilcoxon),
         trials_per_process=spec.limits.trials_per_process,
     )
+
+
+def environment_of(study: StudyRecord, told: Mapping[str, str]) -> dict[str, str]:
+    """Return what trained an attempt, as its child told it, with this host, and the packages where they are others.
+
+    What is not as the study was created is warned of, once a process.
+    """
+    recorded = study.provenance
+    others = _other_packages(tuple(recorded.packages.items()))
+    if others:
+        _warn_once(f"packages are not those that the study was created with: {others}")
+    if recorded.data is not None and told.get("data", recorded.data) != recorded.data:
+        _warn_once(
+            "load_data returned other data than when the study was created, so that its trials cannot be compared "
+            f"(digest {recorded.data}, here {told['data']}). Does it give the same rows each time? Trials record it"
+        )
+    found = {"host": socket.gethostname(), **told}
+    return {**found, "packages": others} if others else found
 
 
 @functools.cache
