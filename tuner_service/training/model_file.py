@@ -107,9 +107,7 @@ def needs_of(path: Path, study_path: Path, params: Mapping[str, Param], computin
     return load(path, study_path, params, computing)[1]
 
 
-def _rebuilt(
-    study: study_file.StudyFile, path: Path, params: Mapping[str, Param], computing: Computing
-) -> keras.Model:
+def _rebuilt(study: study_file.StudyFile, path: Path, params: Mapping[str, Param], computing: Computing) -> keras.Model:
     import optuna
 
     from tuner_service.training import network

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tuner_service.domain.engine import Computing
 from tuner_service.errors import ModelError
 from tuner_service.training.model_file import Needs, load, load_model, write
 
@@ -99,7 +100,7 @@ def test_what_was_written_is_loaded(study: Path, tmp_path: Path, kind: str, need
     model = _trained(study, kind)
     path = tmp_path / "best.keras"
     write(model, path)
-    loaded, found = load(path, study, {"kind": kind})
+    loaded, found = load(path, study, {"kind": kind}, Computing())
     assert found is needs
     for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -135,4 +136,4 @@ def test_a_file_that_is_no_model_is_refused(study: Path, tmp_path: Path, content
     """In one line."""
     (tmp_path / "best.keras").write_bytes(content)
     with pytest.raises(ModelError, match="cannot be loaded"):
-        load(tmp_path / "best.keras", study, {"kind": "plain"})
+        load(tmp_path / "best.keras", study, {"kind": "plain"}, Computing())
