@@ -356,6 +356,7 @@ if __name__ == "__main__":
     parser.add_argument("--trial-s", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--pgbouncer", default=None)
+    parser.add_argument("--direct", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--costs", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     with PostgresServer(settings=("max_connections=2100", "fsync=on")) as server:
@@ -369,7 +370,8 @@ if __name__ == "__main__":
         )
         print(f"{'':35} | " + " | ".join(f"{what:<18}" for what in KINDS))
         for workers in arguments.workers:
-            measure(server, server.url("scaling"), workers, arguments, "direct")
+            if arguments.direct:
+                measure(server, server.url("scaling"), workers, arguments, "direct")
             if arguments.pgbouncer:
                 with pooler(arguments.pgbouncer, server) as url:
                     measure(server, url, workers, arguments, "pooled")

@@ -60,6 +60,13 @@ def test_only_one_service_writes_passwords() -> None:
             assert "://" not in value
 
 
+def test_only_what_is_mounted_changes_hands() -> None:
+    """The root cannot be written."""
+    prepare = SERVICES["prepare"]
+    (paths,) = re.findall(r"chown -R 10001:10001 (.*)", prepare["command"][0])
+    assert set(paths.split()) == {volume.split(":")[1] for volume in prepare["volumes"]}
+
+
 def test_passwords_are_made_once(tmp_path: Path) -> None:
     """Started again, what is there stays; the URLs hold the password whatever its characters are."""
     for folder in ("bin", "secrets/storage", "secrets/serve"):
