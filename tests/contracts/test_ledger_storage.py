@@ -1128,6 +1128,31 @@ class TestReading:
         assert numbers == [1, 3]
         assert storage.trials(study.study_id, numbers=[]) == []
 
+    def test_reports_are_recorded_once_and_in_one_go(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """Said again nothing changes; no number is refused."""
+        claim = _insert_and_claim(storage, study)
+        for _ in range(2):
+            storage.record_reports(claim.trial_id, "w1", {1: math.nan, 2: math.inf, 3: 0.5, 4: -math.inf})
+        (found,) = storage.trials(study.study_id, curves=True)
+        assert repr(dict(found.reported)) == "{1: nan, 2: inf, 3: 0.5, 4: -inf}"
+        with pytest.raises(TrialLostError):
+            storage.record_reports(claim.trial_id, "w2", {5: 0.5})
+        storage.settle(claim.trial_id, "w1", Outcome(Reason.FINISHED, 0.5))
+        with pytest.raises(TrialLostError):
+            storage.record_reports(claim.trial_id, "w1", {5: 0.5})
+
+    def test_attempts_are_read_from_where_one_has_stopped(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """Those after a trial, with what became of those that were open then."""
+        _insert(storage, study, 0, 1)
+        first, second = storage.attempts(study.study_id)
+        storage.settle(_claim(storage, study).trial_id, "w1", Outcome(Reason.FINISHED, 0.5))
+        _insert(storage, study, 2)
+        later = storage.attempts(study.study_id, after=second.trial_id)
+        assert [one.configuration for one in later] == [2]
+        seen = storage.attempts(study.study_id, after=second.trial_id, among=[first.trial_id])
+        assert [(one.configuration, one.value) for one in seen] == [(0, 0.5), (2, None)]
+        assert storage.attempts(study.study_id, after=seen[-1].trial_id) == []
+
     def test_reports_are_read_only_where_they_are_asked_for(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """A list of a thousand trials does not read their curves."""
         _trial(storage, study, _insert_and_claim(storage, study)).report(0.5, 1)

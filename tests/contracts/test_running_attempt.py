@@ -168,7 +168,7 @@ def test_a_trial_that_was_lost_takes_nothing_any_more(storage: LedgerStorage) ->
     assert storage.expire(attempt.claim.trial_id, Reason.INTERRUPTED)
     for call in (
         attempt.drawn,
-        lambda: attempt.report(1, 1, 0.5),
+        lambda: storage.record_reports(attempt.claim.trial_id, "w1", {1: 0.5}),
         lambda: attempt.settle(Outcome(Reason.FINISHED, 0.5)),
     ):
         with pytest.raises(TrialLostError):

@@ -6,7 +6,9 @@ import logging
 import threading
 
 from tuner_service.coordinator.scaling import Scaler, scale
+from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StorageError, StudyNotFoundError
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -20,11 +22,14 @@ def coordinate(
 
     A storage that is away is waited for.
     """
+    histories = Histories(storage)
     while not stopping.is_set():
         try:
             for study in storage.studies():
                 if study.ending is None:
-                    _reconcile(storage, study.name)
+                    _reconcile(storage, study, histories)
+                else:
+                    histories.forget(study)
             if scaler is not None:
                 scale(storage, scaler)
         except StorageError as error:
@@ -32,8 +37,8 @@ def coordinate(
         stopping.wait(period_s)
 
 
-def _reconcile(storage: LedgerStorage, name: str) -> None:
+def _reconcile(storage: LedgerStorage, study: StudyRecord, histories: Histories) -> None:
     try:
-        reconcile(storage, name)
+        reconcile(storage, study.name, histories)
     except StudyNotFoundError:
-        _log.info("study %s was deleted", name)
+        _log.info("study %s was deleted", study.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -360,6 +361,12 @@ def _known_fields(loc: tuple[int | str, ...]) -> set[str]:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+@functools.lru_cache(maxsize=64)
+def parsed_spec(text: str) -> StudySpec:
+    """Return the specification that a storage keeps as this text; it is read with every claim, and parsed once."""
+    return parse_spec(json.loads(text))
 
 
 def to_json(spec: StudySpec) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast
 
 import optuna
@@ -28,6 +29,7 @@ from tuner_service.errors import SpaceExhaustedError, StudyFileError
 from tuner_service.search.grid import unseen
 from tuner_service.search.sampler import make_sampler
 from tuner_service.search.space import DYNAMIC, as_in_a_grid, check_kept, contains
+from tuner_service.search.tpe import TpeMemory
 from tuner_service.storage.ledger_storage import Claim, Draw, LedgerStorage
 
 _log = logging.getLogger(__name__)
@@ -43,8 +45,16 @@ class Drawing:
     what a sampler has drawn could not be drawn again.
     """
 
-    def __init__(self, storage: LedgerStorage, study: StudyRecord, claim: Claim, worker_id: str) -> None:
+    def __init__(
+        self,
+        storage: LedgerStorage,
+        study: StudyRecord,
+        claim: Claim,
+        worker_id: str,
+        memory: TpeMemory | None = None,
+    ) -> None:
         self._storage = storage
+        self._memory = memory if len(study.spec.metrics) == 1 else None
         self._study = study
         self._claim = claim
         self._worker_id = worker_id
@@ -102,6 +112,7 @@ class Drawing:
             configuration=claim.configuration,
             draw=self._draws,
             space=self._study.space,
+            memory=self._memory,
         )
 
     def confirm(self, *, repeats: bool) -> bool:
@@ -212,8 +223,10 @@ class _Sampling:
     ) -> None:
         self._sampler = sampler
         theirs = storage.optuna_storage()
-        self._trial: FrozenTrial = copy.deepcopy(theirs.get_trial(claim.trial_id))
-        optuna_storage = cast(BaseStorage, _Notebook(theirs, self._trial, notes))
+        # A first attempt has nothing but its number, which need not be read.
+        is_fresh = claim.attempt == 0 and not claim.params
+        self._trial = _fresh_trial(claim) if is_fresh else copy.deepcopy(theirs.get_trial(claim.trial_id))
+        optuna_storage = cast(BaseStorage, _Notebook(theirs, self._trial, notes, reads_once=study.kind != "objective"))
         # Pruning is this service's own; Optuna's Hyperband would also split the sampler's history.
         pruner = optuna.pruners.NopPruner()
         self._study = optuna.study.Study(study.name, optuna_storage, sampler=sampler, pruner=pruner)
@@ -241,11 +254,34 @@ class _Sampling:
         self._sampler.after_trial(self._study, self._trial, state, values)
 
 
-class _Notebook:
-    """Optuna's storage, but for what the sampler notes of its trial: that is written when the draw is confirmed."""
+def _fresh_trial(claim: Claim) -> FrozenTrial:
+    began = datetime.datetime.fromtimestamp(claim.claimed_at, tz=datetime.UTC).replace(tzinfo=None)
+    return FrozenTrial(
+        number=claim.number,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=began,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=claim.trial_id,
+    )
 
-    def __init__(self, storage: BaseStorage, trial: FrozenTrial, notes: dict[str, Any]) -> None:
+
+class _Notebook:
+    """Optuna's storage as a sampler sees it during one draw: what it notes of its trial is written with the draw.
+
+    The other trials are read once, since a draw is over in a moment; a script, which trains while it asks, reads them
+    with each question.
+    """
+
+    def __init__(self, storage: BaseStorage, trial: FrozenTrial, notes: dict[str, Any], *, reads_once: bool) -> None:
         self._storage = storage
+        self._reads_once = reads_once
+        self._trials: list[FrozenTrial] | None = None
         self._trial = trial
         self._notes = notes
 
@@ -255,6 +291,15 @@ class _Notebook:
             return
         self._notes[key] = value
         self._trial.system_attrs[key] = value
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if deepcopy or not self._reads_once:
+            return self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        if self._trials is None:
+            self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        return [one for one in self._trials if states is None or one.state in states]
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the storage has
         return getattr(self._storage, name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, by_configuration, settled_by
+from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt
 from tuner_service.domain.ending import Reached, reached
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
+from tuner_service.ledger.history import History
 
 #: Waiting rows for each slot: enough that a slot finds one at once, few enough that the sampler reads little.
 WAITING_PER_SLOT = 2
@@ -52,22 +54,20 @@ class CancelRunning:
 Action = Expire | Withdraw | Enqueue | CancelRunning | End
 
 
-def plan(
-    study: StudyRecord, attempts: Sequence[Attempt], *, slots: int, now: float, judge_from: float = 0.0
-) -> list[Action]:
+def plan(study: StudyRecord, history: History, *, slots: int, now: float, judge_from: float = 0.0) -> list[Action]:
     """Return what has to be done now for the study to go on, in the order in which it is to be done.
 
     Args:
         study: The study's record.
-        attempts: All its rows.
+        history: All its rows.
         slots: Slots of the workers that are alive.
         now: The database's time, in seconds since 1970.
         judge_from: The time from which on leases may be judged: after the database was away, live workers are given
             time to renew theirs.
     """
-    grouped = by_configuration(attempts)
-    running = [one for one in attempts if one.state is State.RUNNING]
-    waiting = [one for one in attempts if one.state is State.WAITING]
+    grouped = history.by_configuration
+    running = [one for one in history.open if one.state is State.RUNNING]
+    waiting = [one for one in history.open if one.state is State.WAITING]
     expired = [one for one in running if one.lease_until is None or one.lease_until < now]
     if expired and now >= judge_from:
         # First these alone: one of them may be renewed before it is failed, and must not get a successor then.
@@ -76,20 +76,16 @@ def plan(
     if study.ending is not None:
         return [Withdraw(one.trial_id) for one in waiting]
 
-    error = repeated_error(attempts, study.spec.max_repeated_errors, since=study.resumed_at)
+    error = history.repeated_error(study.spec.max_repeated_errors, since=study.resumed_at)
     if error is not None:
         message = f"the same error {study.spec.max_repeated_errors} times in a row: {error}"
         return [*(Withdraw(one.trial_id) for one in waiting), End(Ending.FAILED, message)]
 
     budget = range(study.budget)
-    settled = {
-        configuration
-        for configuration, mine in grouped.items()
-        if settled_by(mine, study.spec.max_attempts) is not None
-    }
-    if settled.issuperset(budget):
+    if history.settled.issuperset(budget):
         return [End(Ending.FINISHED)]
-    rule = reached(study.spec, attempts, now=now, since=study.resumed_at)
+    has_rules = study.spec.stop.has_rules
+    rule = reached(study.spec, history.attempts, now=now, since=study.resumed_at) if has_rules else None
     if rule is not None:
         return _stop(study, rule, running, waiting)
     if study.control in (Control.STOP, Control.CANCEL):
@@ -99,12 +95,12 @@ def plan(
     if study.control is Control.PAUSE:
         return []
     open_now = {one.configuration for one in (*running, *waiting)}
-    missing = [one for one in sorted(grouped) if one not in settled and one not in open_now]
-    if any(one.reason is Reason.EXHAUSTED and (one.ended_at or 0.0) > study.resumed_at for one in attempts):
-        return _exhausted(study, grouped, missing, running, waiting, len(settled))
+    missing = sorted(history.unsettled - open_now)
+    if history.exhausted_at > study.resumed_at:
+        return _exhausted(study, grouped, missing, running, waiting, len(history.settled))
     retries: list[NewAttempt] = [_next(grouped[one]) for one in missing]
     room = max(WAITING_PER_SLOT * max(slots, 1) - len(waiting) - len(retries), 0)
-    fresh = [one for one in budget if one not in grouped][:room]
+    fresh = islice((one for one in budget if one not in grouped), room)
     return [*(Enqueue(one) for one in retries), *(Enqueue(NewAttempt(one, 0)) for one in fresh)]
 
 
@@ -144,23 +140,6 @@ def _has_parameters(study: StudyRecord, attempts: Sequence[Attempt]) -> bool:
     if tried:
         return tried[-1].reason is not Reason.EXHAUSTED
     return attempts[0].configuration < study.points or any(one.forced for one in attempts)
-
-
-def repeated_error(attempts: Sequence[Attempt], times: int, *, since: float) -> str | None:
-    """Return the error of the study's code with which the last so many attempts all failed, or ``None``.
-
-    Attempts that say nothing of the code, such as interrupted ones, are passed over.
-    """
-    telling = [
-        one
-        for one in attempts
-        if one.ended_at is not None
-        and one.ended_at > since
-        and one.reason in (Reason.FINISHED, Reason.PRUNED, Reason.DIVERGED, Reason.ERROR)
-    ]
-    last = sorted(telling, key=lambda one: (one.ended_at or 0.0, one.number))[-times:]
-    errors = {one.error if one.reason is Reason.ERROR else None for one in last}
-    return errors.pop() if len(last) == times and len(errors) == 1 else None
 
 
 def _expiry_reason(attempts: Sequence[Attempt]) -> Reason:

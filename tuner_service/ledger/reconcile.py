@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.plan import Action, CancelRunning, End, Enqueue, Expire, Withdraw, plan
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -18,20 +19,35 @@ _log = logging.getLogger(__name__)
 _MAX_PASSES = 4
 
 
-def reconcile(storage: LedgerStorage, name: str) -> StudyRecord:
-    """Bring a study's rows to what its budget asks for, and return its record."""
+def reconcile(storage: LedgerStorage, name: str, histories: Histories | None = None) -> StudyRecord:
+    """Bring a study's rows to what its budget asks for, and return its record.
+
+    Args:
+        storage: Where the study is.
+        name: Its name.
+        histories: What this process has read before; without it everything is read.
+    """
+    histories = histories or Histories(storage)
     for _ in range(_MAX_PASSES):
         study = storage.study(name)
-        judge_from = storage.see(study.study_id)
-        now = storage.now()
-        slots = sum(worker.slots for worker in storage.workers(study.study_id) if worker.alive(now))
-        actions = plan(study, storage.attempts(study.study_id), slots=slots, now=now, judge_from=judge_from)
+        actions = _plan(storage, study, histories)
+        if any(isinstance(action, End) for action in actions):
+            # What ends a study is worked out from all its rows.
+            actions = _plan(storage, study, histories, anew=True)
         if not actions:
             return study
         _act(storage, study, actions)
         if all(isinstance(action, Enqueue) for action in actions):
             return study
     return storage.study(name)
+
+
+def _plan(storage: LedgerStorage, study: StudyRecord, histories: Histories, *, anew: bool = False) -> list[Action]:
+    judge_from = storage.see(study.study_id)
+    now = storage.now()
+    slots = sum(worker.slots for worker in storage.workers(study.study_id) if worker.alive(now))
+    with histories.current(study, anew=anew) as history:
+        return plan(study, history, slots=slots, now=now, judge_from=judge_from)
 
 
 def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,15 @@ from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import StorageError, StorageUnavailableError, TrialLostError
 from tuner_service.ledger.drawing import Drawing
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.patience import Patience, patiently
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
 from tuner_service.storage.param import CONSTRAINT
 
 _log = logging.getLogger(__name__)
+
+#: Seconds from one writing of reported values to the next, where they come faster.
+_REPORTS_S = 1.0
 
 
 class RunningAttempt:
@@ -35,19 +40,28 @@ class RunningAttempt:
     """
 
     def __init__(
-        self, storage: LedgerStorage, study: StudyRecord, claim: Claim, worker_id: str, patience: Patience = patiently
+        self,
+        storage: LedgerStorage,
+        study: StudyRecord,
+        claim: Claim,
+        worker_id: str,
+        patience: Patience = patiently,
+        histories: Histories | None = None,
     ) -> None:
         self._storage = storage
         self._study = study
         self.claim = claim
         self._worker_id = worker_id
         self._patiently = patience
+        self._histories = histories or Histories(storage)
         self.bracket = study.spec.pruner.bracket_of(claim.configuration, study.spec.max_epochs, study.spec.seed)
         self.rungs = study.spec.pruner.rungs(self.bracket, study.spec.max_epochs)
         self.progress_now = Progress(claim.trial_id, 0, None)
         self._judged: set[int] = set()
         self._reported: set[int] = set()
-        self._drawing = Drawing(storage, study, claim, worker_id)
+        self._unwritten: dict[int, float] = {}
+        self._wrote_at = time.monotonic()
+        self._drawing = Drawing(storage, study, claim, worker_id, self._histories.tpe_memory(study))
         self._feasible = True
         self._keeps_model = False
 
@@ -65,16 +79,22 @@ class RunningAttempt:
     def report(self, step: int, epoch: int, value: float) -> None:
         """Record a value for Optuna's pages and samplers, under the step that the study's code counts.
 
+        Values that come soon after each other are written together, a second later, or before the trial ends.
         With several objectives Optuna refuses reports, and its samplers fail where there are some: then it hears none.
         """
         self.progress(epoch, value)
-        if len(self._study.spec.metrics) == 1:
-            self._through_optuna(lambda: self._report_once(step, value))
-
-    def _report_once(self, step: int, value: float) -> None:
-        if step not in self._reported:
-            self._optuna_storage.set_trial_intermediate_value(self.claim.trial_id, step, value)
+        if len(self._study.spec.metrics) == 1 and step not in self._reported:
             self._reported.add(step)
+            self._unwritten[step] = value
+            if time.monotonic() - self._wrote_at >= _REPORTS_S:
+                self._write_reports()
+
+    def _write_reports(self) -> None:
+        if self._unwritten:
+            values = dict(self._unwritten)
+            self._patiently(lambda: self._storage.record_reports(self.claim.trial_id, self._worker_id, values))
+            self._unwritten.clear()
+        self._wrote_at = time.monotonic()
 
     def progress(self, epoch: int, value: float, run: int = 0) -> None:
         """Note where training stands, in epochs over all runs; the next beat carries it."""
@@ -154,11 +174,19 @@ class RunningAttempt:
 
     def keep_model(self, values: Sequence[float]) -> bool:
         """Return whether a model of these values is worth keeping: few enough of the study beat it so far."""
-        attempts, spec = self._patiently(lambda: self._storage.attempts(self._study.study_id)), self._study.spec
-        rivals = [one for one in attempts if one.state is State.COMPLETE]
-        better = sum(beats(one, values, spec.directions, feasible=self._feasible) for one in rivals)
-        self._keeps_model = better < spec.keep_models
+        self._keeps_model = self._patiently(lambda: self._is_worth_keeping(tuple(values)))
         return self._keeps_model
+
+    def _is_worth_keeping(self, values: tuple[float, ...]) -> bool:
+        spec = self._study.spec
+        with self._histories.current(self._study) as history:
+            if not history.is_beaten(values, feasible=self._feasible):
+                return True
+            if spec.keep_models == 1:
+                return False
+            rivals = [one for one in history.attempts if one.state is State.COMPLETE]
+        better = sum(beats(one, values, spec.directions, feasible=self._feasible) for one in rivals)
+        return better < spec.keep_models
 
     def displaced(self) -> list[Attempt]:
         """Return the attempts whose models need not be kept any more, now that this one's is."""
@@ -177,6 +205,7 @@ class RunningAttempt:
         if outcome.state is not State.COMPLETE and len(self._study.spec.metrics) > 1:
             # The last value of one objective is no value of the trial where it has several.
             outcome = dataclasses.replace(outcome, value=None, others=())
+        self._write_reports()
         if outcome.reason is not Reason.EXHAUSTED:
             # Parameters with which the study's code fails are shown even where they are another's, too.
             self._through_optuna(lambda: self._drawing.keep(repeats=outcome.reason is Reason.ERROR))

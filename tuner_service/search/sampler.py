@@ -29,10 +29,17 @@ from tuner_service.domain.seeds import hash_seed
 from tuner_service.errors import SpecError, StudyFileError
 from tuner_service.search.custom import make_custom
 from tuner_service.search.quasi_random import SequencePoint
+from tuner_service.search.tpe import KeptTpe, TpeMemory
 
 
 def make_sampler(
-    sampler: Sampler, *, seed: int, configuration: int, draw: int = 0, space: Mapping[str, str] | None = None
+    sampler: Sampler,
+    *,
+    seed: int,
+    configuration: int,
+    draw: int = 0,
+    space: Mapping[str, str] | None = None,
+    memory: TpeMemory | None = None,
 ) -> BaseSampler:
     """Return a sampler for one claim.
 
@@ -45,6 +52,7 @@ def make_sampler(
         configuration: For which it draws.
         draw: 0, then 1, 2, ... where a draw was one that another configuration had before.
         space: The search space as it is recorded.
+        memory: What TPE has read of the study before; only for one of one objective.
 
     Raises:
         SpecError: If it is not installed here.
@@ -53,24 +61,33 @@ def make_sampler(
     with warnings.catch_warnings():
         # Of TPE's `group` and of NSGA-III; whoever names them has chosen them.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return _make(sampler, seed, own_seed, configuration, draw, space or {})
+        return _make(sampler, seed, own_seed, configuration, draw, space or {}, memory)
 
 
 def _make(
-    sampler: Sampler, seed: int, own_seed: int, configuration: int, draw: int, space: Mapping[str, str]
+    sampler: Sampler,
+    seed: int,
+    own_seed: int,
+    configuration: int,
+    draw: int,
+    space: Mapping[str, str],
+    memory: TpeMemory | None,
 ) -> BaseSampler:
     match sampler:
         case Random():
             return optuna.samplers.RandomSampler(seed=own_seed)
         case Tpe():
-            return optuna.samplers.TPESampler(
-                seed=own_seed,
-                n_startup_trials=sampler.startup_trials,
-                n_ei_candidates=sampler.candidates,
-                multivariate=sampler.multivariate,
-                group=sampler.group,
-                constant_liar=sampler.constant_liar,
-            )
+            options: dict[str, Any] = {
+                "seed": own_seed,
+                "n_startup_trials": sampler.startup_trials,
+                "n_ei_candidates": sampler.candidates,
+                "multivariate": sampler.multivariate,
+                "group": sampler.group,
+                "constant_liar": sampler.constant_liar,
+            }
+            if memory is not None and sampler.multivariate is not False and not sampler.group:
+                return KeptTpe(memory, **options)
+            return optuna.samplers.TPESampler(**options)
         case GaussianProcess():
             check_torch()
             return optuna.samplers.GPSampler(

@@ -119,8 +119,11 @@ class LedgerStorage(Protocol):
     def delete_study(self, study_id: int) -> None:
         """Remove a study with all its rows."""
 
-    def attempts(self, study_id: int) -> list[Attempt]:
-        """Return all attempts of a study, in the order of their trial numbers."""
+    def attempts(self, study_id: int, *, after: int = -1, among: Collection[int] = ()) -> list[Attempt]:
+        """Return attempts of a study by trial number: all, or those after a trial id and those among some.
+
+        An attempt that is inserted later has a larger trial id.
+        """
 
     def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
         """Insert waiting rows and return how many; one whose configuration and attempt are there is left out.
@@ -142,6 +145,12 @@ class LedgerStorage(Protocol):
         With ``unless_repeated`` they are not where another configuration of the study has the same. Said again after a
         lost reply it changes nothing. Raises ``TrialLostError`` where the attempt is not this worker's any more, and
         ``StudyFileError`` where a parameter came with other choices before, which Optuna cannot hold.
+        """
+
+    def record_reports(self, trial_id: int, worker_id: str, values: Mapping[int, float]) -> None:
+        """Record the values that a running attempt has reported, by step, for Optuna's pages and samplers.
+
+        Raises ``TrialLostError`` where the attempt is not this worker's any more.
         """
 
     def record_rung(

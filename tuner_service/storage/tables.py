@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 #: Version of the ``tuner_`` tables; raised by every change to them. 3: where studies and attempts come from,
@@ -180,6 +181,13 @@ tuner_attempts = Table(
     UniqueConstraint("study_id", "configuration", "attempt", name="tuner_attempts_once"),
     Index("tuner_attempts_owner", "owner"),
     Index("tuner_attempts_draw", "study_id", "draw"),
+    # A claim looks for a row among these, however many have ended.
+    Index(
+        "tuner_attempts_open",
+        "study_id",
+        postgresql_where=text("ended_at IS NULL"),
+        sqlite_where=text("ended_at IS NULL"),
+    ),
 )
 
 tuner_points = Table(

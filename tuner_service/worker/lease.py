@@ -10,6 +10,7 @@ import threading
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import StorageError, StorageUnavailableError
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.patience import absence
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
@@ -25,11 +26,14 @@ class LeaseKeeper(threading.Thread):
     It survives every error: a beat that fails is followed by the next.
     """
 
-    def __init__(self, storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings) -> None:
+    def __init__(
+        self, storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings, histories: Histories
+    ) -> None:
         super().__init__(name="lease", daemon=True)
         self._storage = storage
         self._settings = settings
         self._study = study
+        self._histories = histories
         self._lock = threading.Lock()
         self._held: dict[int, RunningAttempt] = {}
         self._lost: set[int] = set()
@@ -79,7 +83,7 @@ class LeaseKeeper(threading.Thread):
                 self.beat()
                 # Whoever is busy does its part too: the trial of a worker that died must not wait for an idle one.
                 if self._storage.take_turn(self._study.study_id, self._settings.beat_s):
-                    reconcile(self._storage, self._study.name)
+                    reconcile(self._storage, self._study.name, self._histories)
                 absence.ends()
             except StorageUnavailableError as error:
                 absence.begins(error)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tuner_service.domain.outcome import RULES, Counts, Reason
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.errors import StudyFileError, StudyNotFoundError, TrialLostError
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.patience import Patience
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
@@ -47,6 +48,7 @@ class Slot:
     code: str  #: digest of the study file
     stopping: threading.Event
     outbox: Outbox
+    histories: Histories  #: what the worker has read of the study's rows
     _child: TrainingProcess = field(init=False)
     _place: Place | None = None  #: the child's, once it has begun a trial
 
@@ -94,7 +96,7 @@ class Slot:
         if recorded.reason in (Reason.ERROR, Reason.EXHAUSTED):
             # An error that repeats itself ends the study before more trials run into it, and so does a search space
             # without anything new.
-            patiently(lambda: reconcile(self.storage, self.study.name))
+            patiently(lambda: reconcile(self.storage, self.study.name, self.histories))
         if RULES[recorded.reason].counts is Counts.ALWAYS:
             files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
         files.forget_models(attempt.displaced())
@@ -146,14 +148,16 @@ class Slot:
                 claim = patiently(self._claim_row)
                 if claim is None:
                     # Nothing waits: see whether something is missing. Whoever finds the budget settled ends the study.
-                    if patiently(lambda: reconcile(self.storage, self.study.name)).ending is not None:
+                    if patiently(lambda: reconcile(self.storage, self.study.name, self.histories)).ending is not None:
                         return None
                     claim = patiently(self._claim_row)
             except StudyNotFoundError:
                 _log.warning("study %s was deleted", self.study.name)
                 return None
             if claim is not None:
-                attempt = RunningAttempt(self.storage, self.study, claim, self.settings.worker_id, patiently)
+                attempt = RunningAttempt(
+                    self.storage, self.study, claim, self.settings.worker_id, patiently, self.histories
+                )
                 self.lease.hold(attempt)
                 return attempt
             if self._place is not None:

@@ -21,6 +21,7 @@ from tuner_service.errors import (
     StudyFileError,
     StudyNotFoundError,
 )
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.patience import patiently
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.custom import kept_in_memory
@@ -79,7 +80,8 @@ class Supervisor:
         start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage)
-        lease = LeaseKeeper(self._storage, study, self._settings)
+        histories = Histories(self._storage)
+        lease = LeaseKeeper(self._storage, study, self._settings, histories)
         patiently(lease.beat)
         # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
@@ -99,6 +101,7 @@ class Supervisor:
                 code=digest,
                 stopping=self._stopping,
                 outbox=outbox,
+                histories=histories,
             )
             for device in self._settings.devices
         ]

@@ -20,6 +20,7 @@ from tuner_service.domain.ending import (
 )
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
+from tuner_service.ledger.history import History
 from tuner_service.ledger.plan import WAITING_PER_SLOT, Action, CancelRunning, End, Enqueue, Expire, Withdraw, plan
 
 _NOW = 1000.0
@@ -34,7 +35,7 @@ def _done(configuration: int, reason: Reason = Reason.FINISHED, **fields: Any) -
 
 
 def _plan(study: StudyRecord, *attempts: Attempt, slots: int = 1) -> list[Action]:
-    return plan(study, attempts, slots=slots, now=_NOW)
+    return plan(study, History(study.spec, attempts), slots=slots, now=_NOW)
 
 
 @pytest.mark.parametrize(
@@ -107,16 +108,18 @@ def test_a_running_row_is_lost_when_its_lease_is_over(lease_until: float | None,
 def test_after_an_outage_live_workers_have_time_to_renew(judge_from: float, expires: bool) -> None:
     """Nobody is called dead before, and everything else goes on meanwhile."""
     expired = _running(0, lease_until=_NOW - 30)
-    actions = plan(make_study(budget=2), [expired], slots=1, now=_NOW, judge_from=judge_from)
+    actions = plan(make_study(budget=2), History(make_spec(), [expired]), slots=1, now=_NOW, judge_from=judge_from)
     assert actions == ([Expire(expired.trial_id, Reason.INTERRUPTED)] if expires else [Enqueue(NewAttempt(1, 0))])
 
 
 def test_a_trial_whose_lease_may_not_be_judged_gets_no_successor() -> None:
     """Its configuration is still being trained, as far as anybody knows."""
     study, silent = make_study(budget=1), _running(0, lease_until=0.0)
-    assert plan(study, [silent], slots=9, now=_NOW, judge_from=_NOW + 1) == []
+    assert plan(study, History(study.spec, [silent]), slots=9, now=_NOW, judge_from=_NOW + 1) == []
     stopped = replace(study, control=Control.STOP)
-    assert plan(stopped, [silent], slots=9, now=_NOW, judge_from=_NOW + 1) == [], "and the study has not ended"
+    assert plan(stopped, History(study.spec, [silent]), slots=9, now=_NOW, judge_from=_NOW + 1) == [], (
+        "and the study has not ended"
+    )
 
 
 def test_the_fifth_interruption_gives_a_configuration_up() -> None:
@@ -374,6 +377,7 @@ class _Simulation:
         self.slots = slots
         self.trouble = trouble
         self.rows: list[Attempt] = []
+        self.history = History(study.spec)
         self.now = 0.0
         self.interruptions_left = 300
 
@@ -393,9 +397,9 @@ class _Simulation:
 
     def reconcile(self) -> None:
         """Do what the plan says; sometimes a part only, sometimes what was planned from rows that were read earlier."""
-        actions = plan(self.study, self.rows, slots=self.slots, now=self.now)
+        actions = self._plan()
         if self.dice.random() < 0.2:
-            actions += plan(self.study, self.rows, slots=self.slots, now=self.now)
+            actions += self._plan()
         if actions and self.dice.random() < 0.2:
             actions = actions[: self.dice.randrange(len(actions))]
         if self.dice.random() < 0.1:
@@ -403,6 +407,13 @@ class _Simulation:
         for action in actions:
             self._act(action)
             self.check()
+
+    def _plan(self) -> list[Action]:
+        """Plan from a history that goes on; it says the same as all rows read anew."""
+        self.history.take(self.rows)
+        actions = plan(self.study, self.history, slots=self.slots, now=self.now)
+        assert actions == plan(self.study, History(self.study.spec, self.rows), slots=self.slots, now=self.now)
+        return actions
 
     def check(self) -> None:
         """Check what holds at every moment."""

@@ -25,6 +25,7 @@ from tuner_service.domain.sampler import (
 from tuner_service.errors import SpecError, StudyFileError
 from tuner_service.search.sampler import make_sampler
 from tuner_service.search.space import merge
+from tuner_service.search.tpe import TpeMemory
 
 _SAMPLERS = [
     pytest.param(Random(), id="random"),
@@ -102,3 +103,26 @@ def test_tpe_is_set_as_the_specification_says() -> None:
     made = make_sampler(Tpe(startup_trials=3, candidates=7, constant_liar=False), seed=0, configuration=0)
     assert isinstance(made, optuna.samplers.TPESampler)
     assert (made._n_startup_trials, made._n_ei_candidates, made._constant_liar) == (3, 7, False)
+
+
+@pytest.mark.parametrize("spec", [Tpe(startup_trials=3), Tpe(startup_trials=3, constant_liar=False)], ids=str)
+def test_tpe_that_remembers_draws_as_optunas_own(spec: Tpe) -> None:
+    """Claim after claim, with trials that are pruned or fail, and a parameter that only some of them have."""
+    memory = TpeMemory()
+    study = optuna.create_study()
+    for configuration in range(12):
+        drawn = []
+        for kept in (memory, None):
+            study.sampler = make_sampler(spec, seed=1, configuration=configuration, memory=kept)
+            trial = study.ask()
+            rate = trial.suggest_float("rate", 1e-3, 1, log=True) + trial.suggest_float("share", 0, 0.5, step=0.1)
+            rate += trial.suggest_int("width", 8, 64, log=True) + trial.suggest_int("depth", 1, 9, step=2)
+            if configuration % 4 == 1:
+                trial.suggest_int("sometimes", 1, 9)
+            drawn.append((rate, trial.suggest_categorical("kind", ["a", "b"])))
+            if kept is memory:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        assert drawn[0] == drawn[1]
+        trial.report(rate, 1)
+        pruned = optuna.trial.TrialState.PRUNED if configuration % 3 else None
+        study.tell(trial, None if pruned else rate, state=pruned)

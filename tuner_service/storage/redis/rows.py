@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
 from tuner_service.domain.provenance import Provenance
-from tuner_service.domain.spec import parse_spec, to_json
+from tuner_service.domain.spec import parsed_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.storage.param import FIXED_PARAMS, SOURCE, is_sampler_note
@@ -156,7 +156,7 @@ def study_from_json(text: str | bytes) -> StudyRecord:
     return StudyRecord(
         **{
             **fields,
-            "spec": parse_spec(json.loads(fields["spec"])),
+            "spec": parsed_spec(fields["spec"]),
             "code": CodeRecord(code["file"], code["digest"], tuple(code["accepted"])),
             "provenance": Provenance(**fields["provenance"]),
             "control": Control(fields["control"]),

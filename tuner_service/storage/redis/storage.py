@@ -73,8 +73,10 @@ class RedisLedgerStorage(RedisStudies):
         study = self.study(name)
         return Rows(study, self.attempts(study.study_id), self.workers(study.study_id), self.now())
 
-    def attempts(self, study_id: int) -> list[Attempt]:
-        return self._attempts(study_id, self._rows(study_id))
+    def attempts(self, study_id: int, *, after: int = -1, among: Collection[int] = ()) -> list[Attempt]:
+        known = frozenset(among)
+        wanted = [one for one in self._rows(study_id) if one._trial_id > after or one._trial_id in known]
+        return self._attempts(study_id, wanted)
 
     def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
         inserted = 0
@@ -149,12 +151,7 @@ class RedisLedgerStorage(RedisStudies):
         return False
 
     def record_draw(self, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool = False) -> bool:
-        trial, storage = self._trial(trial_id), self.optuna_storage()
-        owner = None if trial is None else trial.system_attrs.get(rows.CLAIM, {}).get("owner")
-        if trial is None or owner != worker_id or trial.state is not TrialState.RUNNING:
-            raise TrialLostError(
-                f"trial {'(deleted)' if trial is None else trial.number} is not {worker_id}'s any more"
-            )
+        trial, storage = self._mine(trial_id, worker_id), self.optuna_storage()
         study_id = trial.system_attrs[rows.STUDY]
         configuration, _ = rows.key_of(trial)
         if draw.digest is not None:
@@ -184,6 +181,14 @@ class RedisLedgerStorage(RedisStudies):
         except UpdateFinishedTrialError:
             raise TrialLostError(f"trial {trial.number} has ended without this worker") from None
         return True
+
+    def record_reports(self, trial_id: int, worker_id: str, values: Mapping[int, float]) -> None:
+        trial, storage = self._mine(trial_id, worker_id), self.optuna_storage()
+        try:
+            for step, value in values.items():
+                storage.set_trial_intermediate_value(trial_id, step, value)
+        except UpdateFinishedTrialError:
+            raise TrialLostError(f"trial {trial.number} has ended without this worker") from None
 
     def record_rung(
         self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float
@@ -314,6 +319,16 @@ class RedisLedgerStorage(RedisStudies):
         return frozenset(
             one._trial_id for one in running if one.system_attrs.get(rows.CLAIM, {}).get("owner") == worker_id
         )
+
+    def _mine(self, trial_id: int, worker_id: str) -> FrozenTrial:
+        """Return a trial that runs and is this worker's, or raise ``TrialLostError``."""
+        trial = self._trial(trial_id)
+        owner = None if trial is None else trial.system_attrs.get(rows.CLAIM, {}).get("owner")
+        if trial is None or owner != worker_id or trial.state is not TrialState.RUNNING:
+            raise TrialLostError(
+                f"trial {'(deleted)' if trial is None else trial.number} is not {worker_id}'s any more"
+            )
+        return trial
 
     def _trial(self, trial_id: int) -> FrozenTrial | None:
         storage = self.optuna_storage()

@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, Update, and_, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, Update, and_, delete, func, or_, select, update
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.ending import may_start
 from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
-from tuner_service.domain.spec import parse_spec
+from tuner_service.domain.spec import parsed_spec
 from tuner_service.domain.study import Control
 from tuner_service.domain.worker import Progress
 from tuner_service.errors import TrialLostError
 from tuner_service.storage import tables as t
-from tuner_service.storage.ledger_storage import Claim, Draw
-from tuner_service.storage.param import CONSTRAINT, FIXED_PARAMS, SOURCE, check_compatible, decode, is_sampler_note
+from tuner_service.storage.ledger_storage import Claim
+from tuner_service.storage.param import CONSTRAINT, FIXED_PARAMS, SOURCE, decode, is_sampler_note
 from tuner_service.storage.sql.engine import clock, insert, naive_utc, new_key
+from tuner_service.storage.sql.recording import finite, locked, set_attributes
 
 _ours, _theirs = t.tuner_attempts, t.trials
 
 
-def read(connection: Connection, study_id: int) -> list[Attempt]:
-    """Return all attempts, in the order of their trial numbers."""
-    values = t.trial_values
+def read(connection: Connection, study_id: int, *, after: int = -1, among: Collection[int] = ()) -> list[Attempt]:
+    """Return attempts in the order of their trial numbers: all, or those after a trial id or among some."""
+    wanted = _ours.c.study_id == study_id
+    if after >= 0:
+        # An `IN` without values is slow to find nothing.
+        later = _ours.c.trial_id > after
+        wanted = and_(wanted, or_(later, _ours.c.trial_id.in_(among)) if among else later)
+    values, notes = t.trial_values, t.trial_system_attributes
     statement = (
         select(_ours, _theirs.c.number, _theirs.c.state, values.c.value)
         .join(_theirs, _theirs.c.trial_id == _ours.c.trial_id)
         .outerjoin(values, and_(values.c.trial_id == _ours.c.trial_id, values.c.objective == 0))
-        .where(_ours.c.study_id == study_id)
+        .where(wanted)
         .order_by(_theirs.c.number)
     )
-    notes = t.trial_system_attributes
-    violated = {
-        row.trial_id
-        for row in connection.execute(
-            select(notes.c.trial_id, notes.c.value_json)
-            .join(_ours, _ours.c.trial_id == notes.c.trial_id)
-            .where(_ours.c.study_id == study_id, notes.c.key.startswith(CONSTRAINT))
-        )
-        if json.loads(row.value_json) > 0
-    }
     rows = list(connection.execute(statement))
-    others = further_values(connection, select(_ours.c.trial_id).where(_ours.c.study_id == study_id))
+    if after >= 0 and not any(State(row.state).final for row in rows):
+        # Nothing has come to a value.
+        return [to_attempt(row, (), feasible=True) for row in rows]
+    constraints = (
+        select(notes.c.trial_id, notes.c.value_json)
+        .join(_ours, _ours.c.trial_id == notes.c.trial_id)
+        .where(wanted, notes.c.key.startswith(CONSTRAINT))
+    )
+    violated = {row.trial_id for row in connection.execute(constraints) if json.loads(row.value_json) > 0}
+    others = further_values(connection, select(_ours.c.trial_id).where(wanted))
     return [to_attempt(row, others.get(row.trial_id, ()), feasible=row.trial_id not in violated) for row in rows]
 
 
@@ -135,52 +139,10 @@ def _give(connection: Connection, study_id: int, trial_id: int, new: NewAttempt)
         if point is not None:
             params = json.loads(point.params)
             if point.source:
-                _set_attributes(connection, t.trial_user_attributes, trial_id, {SOURCE: point.source})
+                set_attributes(connection, t.trial_user_attributes, trial_id, {SOURCE: point.source})
     if params:
         notes[FIXED_PARAMS] = dict(params)
-    _set_attributes(connection, t.trial_system_attributes, trial_id, notes)
-
-
-def record_draw(connection: Connection, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool) -> bool:
-    """Write parameters; whether another configuration has the same is looked at under the lock of the study's row."""
-    study_id = connection.execute(select(_theirs.c.study_id).where(_theirs.c.trial_id == trial_id)).scalar_one_or_none()
-    if unless_repeated:
-        connection.execute(select(t.studies.c.study_id).where(t.studies.c.study_id == study_id).with_for_update())
-    row = connection.execute(_locked(trial_id)).one_or_none()
-    if row is None or row.owner != worker_id or row.state != State.RUNNING:
-        raise TrialLostError(f"trial {'(deleted)' if row is None else row.number} is not {worker_id}'s any more")
-    if unless_repeated:
-        mine = select(_ours.c.configuration).where(_ours.c.trial_id == trial_id).scalar_subquery()
-        same = select(_ours.c.trial_id).where(
-            _ours.c.study_id == study_id, _ours.c.draw == draw.digest, _ours.c.configuration != mine
-        )
-        if connection.execute(same.limit(1)).first() is not None:
-            return False
-    _check_distributions(connection, study_id, draw)
-    for name, (value, distribution) in draw.params.items():
-        new = insert(connection, t.trial_params).values(
-            trial_id=trial_id, param_name=name, param_value=value, distribution_json=distribution
-        )
-        connection.execute(new.on_conflict_do_nothing())
-    _set_attributes(connection, t.trial_system_attributes, trial_id, draw.notes)
-    _set_attributes(connection, t.trial_user_attributes, trial_id, draw.attributes)
-    if draw.digest is not None:
-        connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(draw=draw.digest))
-    return True
-
-
-def _check_distributions(connection: Connection, study_id: int | None, draw: Draw) -> None:
-    """Raise ``StudyFileError`` where a parameter came with a distribution before that cannot stand beside this one."""
-    theirs = t.trial_params
-    for name, (_, distribution) in draw.params.items():
-        before = connection.execute(
-            select(theirs.c.distribution_json)
-            .join(_theirs, _theirs.c.trial_id == theirs.c.trial_id)
-            .where(_theirs.c.study_id == study_id, theirs.c.param_name == name)
-            .limit(1)
-        ).scalar_one_or_none()
-        if before is not None and before != distribution:
-            check_compatible(name, before, distribution)
+    set_attributes(connection, t.trial_system_attributes, trial_id, notes)
 
 
 def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float, code: str) -> Claim | None:
@@ -191,7 +153,7 @@ def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float,
     ).one_or_none()
     if study is None or study.control != Control.RUN or study.ending is not None:
         return None
-    spec = parse_spec(json.loads(study.spec))
+    spec = parsed_spec(study.spec)
     if spec.stop.epochs is not None:
         # One claim at a time: two must not both take the last epochs.
         connection.execute(select(columns.study_id).where(columns.study_id == study_id).with_for_update())
@@ -202,7 +164,7 @@ def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float,
     row = connection.execute(
         select(_ours.c.trial_id, _theirs.c.number, _ours.c.configuration, _ours.c.attempt)
         .join(_theirs, _theirs.c.trial_id == _ours.c.trial_id)
-        .where(_ours.c.study_id == study_id, _theirs.c.state == State.WAITING)
+        .where(_ours.c.study_id == study_id, _ours.c.ended_at.is_(None), _theirs.c.state == State.WAITING)
         .order_by((_ours.c.attempt > 0).desc(), _ours.c.configuration)
         .limit(1)
         .with_for_update(of=_theirs, skip_locked=True)
@@ -225,7 +187,7 @@ def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float,
 
 def settle(connection: Connection, trial_id: int, worker_id: str, outcome: Outcome) -> None:
     """Record an outcome; said again after a lost reply it changes nothing and raises nothing."""
-    row = connection.execute(_locked(trial_id)).one_or_none()
+    row = connection.execute(locked(trial_id)).one_or_none()
     if row is not None and row.owner == worker_id and row.reason == outcome.reason and State(row.state).final:
         return
     if row is None or row.owner != worker_id or row.state != State.RUNNING:
@@ -235,7 +197,7 @@ def settle(connection: Connection, trial_id: int, worker_id: str, outcome: Outco
 
 def expire(connection: Connection, trial_id: int, reason: Reason) -> bool:
     """Fail a running row whose lease has run out; its state and lease are looked at again under the row's lock."""
-    row = connection.execute(_locked(trial_id)).one_or_none()
+    row = connection.execute(locked(trial_id)).one_or_none()
     if row is None or row.state != State.RUNNING:
         return False
     # There is no lease where another program took the row, with Optuna's `Study.ask`.
@@ -250,7 +212,7 @@ def withdraw(connection: Connection, trial_ids: Collection[int]) -> int:
     """Fail rows that still wait."""
     withdrawn = 0
     for trial_id in trial_ids:
-        row = connection.execute(_locked(trial_id)).one_or_none()
+        row = connection.execute(locked(trial_id)).one_or_none()
         if row is not None and row.state == State.WAITING:
             _end(connection, trial_id, Outcome(Reason.WITHDRAWN))
             withdrawn += 1
@@ -291,21 +253,6 @@ def release(connection: Connection, worker_id: str) -> None:
     connection.execute(_mine(worker_id).where(_ours.c.lease_until.is_not(None)).values(lease_until=0.0))
 
 
-def record_rung(
-    connection: Connection, study_id: int, bracket: int, epoch: int, configuration: int, value: float
-) -> Mapping[int, float]:
-    """Record a value at a rung unless the configuration has one there, and return all values of that rung."""
-    rungs = t.tuner_rungs
-    new = insert(connection, rungs).values(
-        study_id=study_id, bracket=bracket, epoch=epoch, configuration=configuration, value=value
-    )
-    connection.execute(new.on_conflict_do_nothing())
-    statement = select(rungs.c.configuration, rungs.c.value).where(
-        rungs.c.study_id == study_id, rungs.c.bracket == bracket, rungs.c.epoch == epoch
-    )
-    return {row.configuration: row.value for row in connection.execute(statement)}
-
-
 def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int, dict[str, Param]]:
     """Return the parameters of trials by id, in the order in which they were suggested."""
     params: dict[int, dict[str, Param]] = {}
@@ -325,11 +272,6 @@ def _given_params(connection: Connection, trial_id: int) -> dict[str, Param]:
     ).scalar_one_or_none()
     given: dict[str, Param] = {} if fixed is None else json.loads(fixed)
     return {**given, **read_params(connection, [trial_id]).get(trial_id, {})}
-
-
-def finite(value: float | None) -> float | None:
-    """Return a value that a database column holds, ``None`` for what is not a number or endless."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
@@ -358,26 +300,9 @@ def _end(connection: Connection, trial_id: int, outcome: Outcome) -> None:
             "checkpoint": outcome.checkpoint,
         }
     connection.execute(update(_ours).where(_ours.c.trial_id == trial_id).values(**changes))
-    _set_attributes(connection, t.trial_user_attributes, trial_id, {"reason": outcome.reason, **outcome.attributes})
+    set_attributes(connection, t.trial_user_attributes, trial_id, {"reason": outcome.reason, **outcome.attributes})
     constraints = {f"{CONSTRAINT}{name}": value for name, value in outcome.constraints.items()}
-    _set_attributes(connection, t.trial_system_attributes, trial_id, constraints)
-
-
-def _set_attributes(connection: Connection, table: Table, trial_id: int, attributes: Mapping[str, object]) -> None:
-    for key, attribute in attributes.items():
-        new = insert(connection, table).values(trial_id=trial_id, key=key, value_json=json.dumps(attribute))
-        connection.execute(
-            new.on_conflict_do_update(index_elements=["trial_id", "key"], set_={"value_json": new.excluded.value_json})
-        )
-
-
-def _locked(trial_id: int) -> Select[Any]:
-    return (
-        select(_theirs.c.number, _theirs.c.state, _ours.c.owner, _ours.c.reason, _ours.c.lease_until)
-        .join(_ours, _ours.c.trial_id == _theirs.c.trial_id)
-        .where(_theirs.c.trial_id == trial_id)
-        .with_for_update()
-    )
+    set_attributes(connection, t.trial_system_attributes, trial_id, constraints)
 
 
 def _mine(worker_id: str) -> Update:

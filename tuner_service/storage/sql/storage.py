@@ -22,7 +22,7 @@ from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import SchemaError, StorageError
 from tuner_service.storage import tables as t
 from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
-from tuner_service.storage.sql import attempts, scores, studies, trials, workers
+from tuner_service.storage.sql import attempts, recording, scores, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.fence import raise_fence
 from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
@@ -43,6 +43,8 @@ class SqlLedgerStorage:
         self._url = url
         self._engine = make_engine(url, reads_only=reads_only)
         self._optuna: optuna.storages.BaseStorage | None = None
+        # By study and parameter: a distribution that it came with, which all others must be able to stand beside.
+        self._distributions: dict[tuple[int, str], str] = {}
 
     def create_tables(self) -> None:
         if self._url.backend == "sqlite":
@@ -146,9 +148,9 @@ class SqlLedgerStorage:
         with self._write() as connection:
             studies.remove(connection, study_id)
 
-    def attempts(self, study_id: int) -> list[Attempt]:
+    def attempts(self, study_id: int, *, after: int = -1, among: Collection[int] = ()) -> list[Attempt]:
         with self._read() as connection:
-            return attempts.read(connection, study_id)
+            return attempts.read(connection, study_id, after=after, among=among)
 
     def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
         with self._write() as connection:
@@ -160,13 +162,19 @@ class SqlLedgerStorage:
 
     def record_draw(self, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool = False) -> bool:
         with self._write() as connection:
-            return attempts.record_draw(connection, trial_id, worker_id, draw, unless_repeated=unless_repeated)
+            return recording.record_draw(
+                connection, trial_id, worker_id, draw, self._distributions, unless_repeated=unless_repeated
+            )
+
+    def record_reports(self, trial_id: int, worker_id: str, values: Mapping[int, float]) -> None:
+        with self._write() as connection:
+            recording.record_reports(connection, trial_id, worker_id, values)
 
     def record_rung(
         self, study_id: int, *, bracket: int, epoch: int, configuration: int, value: float
     ) -> Mapping[int, float]:
         with self._write() as connection:
-            return attempts.record_rung(connection, study_id, bracket, epoch, configuration, value)
+            return recording.record_rung(connection, study_id, bracket, epoch, configuration, value)
 
     def settle(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
         with self._write() as connection:

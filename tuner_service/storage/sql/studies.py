@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, case, delete, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from tuner_service.domain.provenance import Provenance
-from tuner_service.domain.spec import StudySpec, parse_spec, to_json
+from tuner_service.domain.spec import StudySpec, parsed_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
 from tuner_service.errors import StudyExistsError, StudyNotFoundError
 from tuner_service.storage import tables as t
@@ -210,7 +210,7 @@ def _record(row: Row[Any]) -> StudyRecord:
     return StudyRecord(
         study_id=row.study_id,
         name=row.name,
-        spec=parse_spec(json.loads(row.spec)),
+        spec=parsed_spec(row.spec),
         budget=row.budget,
         code=CodeRecord(code["file"], code["digest"], tuple(code["accepted"])),
         kind=row.kind,
