@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format lock chart policies clean
+.PHONY: help demo test soak bench lint format lock chart policies clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,13 @@ test: $(INSTALLED) $(BIN)/helm  ## Run the tests
 
 soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, reference tasks, JAX (an hour)
 	$(BIN)/pytest -m soak
+
+# An hour on two cores; ROUNDS=1 measures once, in a third of it. Each table is written once it is measured.
+bench: $(INSTALLED)  ## Measure this service and its peers side by side, and write docs/performance.md
+	$(BIN)/python -m benchmarks.storage_cost --rounds $(or $(ROUNDS),3)
+	$(BIN)/python -m benchmarks.trial_throughput --rounds $(or $(ROUNDS),3)
+	$(BIN)/python -m benchmarks.cross_validation --rounds $(or $(ROUNDS),3)
+	$(BIN)/python -m benchmarks.time_to_value --rounds $(or $(ROUNDS),3)
 
 lint: $(INSTALLED)  ## Check style, types and the layers
 	$(BIN)/ruff check

@@ -223,8 +223,8 @@ def imported(path: Path) -> ModuleType:
     """Return a study file as a module."""
     sys.path.insert(0, str(path.parent))
     found = importlib.util.spec_from_file_location(path.stem, path)
-    assert found is not None  # noqa: S101 - a .py file has both
-    assert found.loader is not None  # noqa: S101
+    assert found is not None
+    assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module

@@ -1,0 +1,69 @@
+"""Five folds of the task R4: this service, and scikit-learn's GridSearchCV over a Keras classifier.
+
+    python -m benchmarks.cross_validation [--rounds 3] [--epochs 2] [--idx FOLDER] [--quick]
+
+Two cells of studies/grid_search_mnist.py on 60 000 images, in batches of 32. Each run is a whole process; neither
+trains the best cell again on all data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from benchmarks.mnist_like import write_mnist_like
+from benchmarks.page import alternating, medians, ratio, seconds, table, write
+from benchmarks.processes import BACKENDS, Run, run_peer, run_tuner
+
+STUDY = "folds_mnist"
+BARS = {"tensorflow": 5, "jax": 15}
+THEIRS = "GridSearchCV, tensorflow"
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--idx", type=Path, help="a folder with MNIST's files, or others in their format")
+    parser.add_argument("--quick", action="store_true", help="few rows, one epoch, one round; writes nothing")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.epochs = 1, 1
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        idx = arguments.idx or Path(folder, "mnist")
+        if arguments.idx is None:
+            write_mnist_like(idx, share=0.02 if arguments.quick else 1.0)
+        results = alternating(runs_of(arguments.epochs, idx), arguments.rounds)
+    taken = medians({who: [run.seconds for run in ones] for who, ones in results.items()})
+    best = medians({who: [run.best for run in ones] for who, ones in results.items()})
+    text = shown(taken, best, f"two cells, {arguments.epochs} epochs")
+    if arguments.quick:
+        print(text)
+    else:
+        write("cross-validation", text, rounds=arguments.rounds)
+
+
+def runs_of(epochs: int, idx: Path) -> dict[str, Callable[[], Run]]:
+    """Return what is to be run, by the tool's name and the backend."""
+    changes = {"max_epochs": epochs}
+    theirs = partial(run_peer, "grid_search_cv", [STUDY, epochs], backend="tensorflow", idx=idx)
+    ours = {f"tuner-service, {one}": partial(run_tuner, STUDY, changes, backend=one, idx=idx) for one in BACKENDS}
+    return {THEIRS: theirs, **ours}
+
+
+def shown(taken: Mapping[str, float], best: Mapping[str, float], size: str) -> str:
+    """Return the table, from medians by tool and backend."""
+    rows = []
+    for who, took in taken.items():
+        bar = None if who == THEIRS else BARS[who.partition(", ")[2]]
+        rows.append([f"{size}: {who}", seconds(took), ratio(taken[THEIRS], took, bar), f"{best[who]:.4f}"])
+    head = ["R4, five folds", "seconds, whole process", "GridSearchCV's / its", "best mean val_accuracy"]
+    return table(head, rows)
+
+
+if __name__ == "__main__":
+    main()
