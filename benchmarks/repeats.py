@@ -82,7 +82,7 @@ def train(way: str, rows: int, batch_size: int, times: multiprocessing.queues.Qu
     task = Assignment(
         number=0, started_at=0.0, seed=1, metrics=("val_accuracy",), metric="val_accuracy", direction="maximize",
         judged="val_accuracy", judged_direction="maximize", max_epochs=EPOCHS, rungs=frozenset(), reported=frozenset(),
-        devices="-1", folds=Folds(n=FOLDS, seed=0),
+        devices="-1", folder="", folds=Folds(n=FOLDS, seed=0),
     )  # fmt: skip
     if WAYS[way] is None:
         together.obstacle = lambda *_: ""
