@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -10,19 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner_service.training.parent import CLOSED_FOLDER, STORAGE_PIPE, hand_over, hide_memory, take_over
+from tuner_service.training.parent import CLOSED_FOLDER, SECRETS_PIPE, hand_over, hide_memory, take_over
 from tuner_service.worker.machine import cores, gpus
 
 if TYPE_CHECKING:
     from tuner_service.coordinator.studies import Created
     from tuner_service.domain.study import StudyRecord
+    from tuner_service.ledger.notices import Notifier
     from tuner_service.results.study import Study
     from tuner_service.storage.ledger_storage import LedgerStorage
+    from tuner_service.storage.live import LiveMetrics
     from tuner_service.storage.url import StorageUrl
 
 STORAGE_VARIABLE = "TUNER_STORAGE"
-#: A file with the URL, such as one of a mounted Secret.
-STORAGE_FILE_VARIABLE = "TUNER_STORAGE_FILE"
+#: A Redis that carries live metrics; a web address that is told of studies, and is a secret as a whole.
+LIVE_VARIABLE, WEBHOOK_VARIABLE = "TUNER_LIVE", "TUNER_WEBHOOK"
+#: What follows the name of each of these where it names a file with the URL, such as one of a mounted Secret.
+FILE_SUFFIX = "_FILE"
+STORAGE_FILE_VARIABLE = STORAGE_VARIABLE + FILE_SUFFIX
+_URLS = (STORAGE_VARIABLE, LIVE_VARIABLE, WEBHOOK_VARIABLE)
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 #: Files with what opens `tuner serve`: a token, and names with passwords.
 SERVE_TOKEN_FILE_VARIABLE = "TUNER_SERVE_TOKEN_FILE"  # noqa: S105 - the variable's name
@@ -32,7 +39,7 @@ _LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - the variable's name
 
 _SECRET = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=", re.IGNORECASE)
 
-_handed_over: str | None = None
+_handed_over: Mapping[str, str] | None = None
 
 
 def scrub(argv: Sequence[str]) -> None:
@@ -42,24 +49,27 @@ def scrub(argv: Sequence[str]) -> None:
     before anything else is done.
     """
     global _handed_over  # noqa: PLW0603 - a process has one environment
-    _handed_over = take_over(STORAGE_PIPE)
-    if _handed_over is not None:
+    taken = take_over(SECRETS_PIPE)
+    if taken is not None:
+        _handed_over = json.loads(taken)
         hide_memory()
         return
     password = os.environ.get(_LIBPQ_PASSWORD)
     option, rest = _take_storage(list(argv), even_without_secret=password is not None)
-    file = os.environ.get(STORAGE_FILE_VARIABLE)
-    url = option or os.environ.get(STORAGE_VARIABLE) or _read(file)
-    if option is None and password is None and not _SECRET.search(url):
+    urls = {variable: _url_of(variable) for variable in _URLS}
+    urls[STORAGE_VARIABLE] = option or urls[STORAGE_VARIABLE]
+    if option is None and password is None and not any(map(_is_secret, urls, urls.values())):
         return
-    secret = (STORAGE_VARIABLE, STORAGE_FILE_VARIABLE, _LIBPQ_PASSWORD)
+    files = {variable + FILE_SUFFIX for variable in _URLS} & os.environ.keys()
+    secret = (*_URLS, *files, _LIBPQ_PASSWORD)
     environment = {key: value for key, value in os.environ.items() if key not in secret}
-    if file is not None:
-        # It stays where it is, so the processes that run a study's code lose the right to read it, with the folder
-        # around it. That is done to a mounted Secret only: in a folder of the user's it would close too much.
-        folder = Path(file).parent.absolute()
-        environment[CLOSED_FOLDER] = str(folder) if folder.is_mount() else ""
-    environment[STORAGE_PIPE] = str(hand_over(_with_password(url, password)))
+    if files:
+        # They stay where they are, so the processes that run a study's code lose the right to read them, with the
+        # folder around them. That is done to one mounted Secret: in a folder of the user's it would close too much.
+        folder, *others = {Path(os.environ[file]).parent.absolute() for file in files}
+        environment[CLOSED_FOLDER] = str(folder) if folder.is_mount() and not others else ""
+    urls[STORAGE_VARIABLE] = _with_password(urls[STORAGE_VARIABLE], password)
+    environment[SECRETS_PIPE] = str(hand_over(json.dumps(urls)))
     sys.stdout.flush()
     # -P: a file of the working folder must not be taken for a package here.
     os.execve(sys.executable, [sys.executable, "-P", "-m", "tuner_service", *rest], environment)  # noqa: S606
@@ -74,8 +84,8 @@ def leaves_secret_open() -> bool:
 
 
 def guards_secret() -> bool:
-    """Return whether this process was given a password that its children must not see."""
-    return _handed_over is not None and _SECRET.search(_handed_over) is not None
+    """Return whether this process was given a secret that its children must not see."""
+    return _handed_over is not None and any(map(_is_secret, _handed_over, _handed_over.values()))
 
 
 def storage_url(option: str | None = None) -> StorageUrl:
@@ -87,7 +97,7 @@ def storage_url(option: str | None = None) -> StorageUrl:
     from tuner_service.storage.url import DEFAULT_URL, StorageUrl
 
     file = os.environ.get(STORAGE_FILE_VARIABLE)
-    named = option or _handed_over or os.environ.get(STORAGE_VARIABLE) or _read(file)
+    named = option or _given(STORAGE_VARIABLE)
     if not named and file:
         from tuner_service.errors import StorageError
 
@@ -158,7 +168,8 @@ def run(
     if made.study.ending is None:
         slots = slots or max(1, (len(gpus(os.environ)) * slots_per_gpu or cores()) // workers)
         arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
-        with LocalWorkers(ledger, name, arguments, workers=workers, secret_url=url.secret_text) as local:
+        secrets = json.dumps({**{one: _given(one) for one in _URLS}, STORAGE_VARIABLE: url.secret_text})
+        with LocalWorkers(ledger, name, arguments, workers=workers, secrets=secrets) as local:
             (follow or _wait)(ledger, name, local.look_after)
     return ledger.study(name)
 
@@ -184,6 +195,37 @@ def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) ->
         time.sleep(1.0)
 
 
+def live_metrics() -> LiveMetrics | None:
+    """Return what carries live metrics, if the environment names a Redis for them; nothing is connected yet.
+
+    Raises:
+        StorageError: If it is no URL of a Redis.
+    """
+    named = _given(LIVE_VARIABLE)
+    if not named:
+        return None
+    from tuner_service.errors import StorageError
+    from tuner_service.storage.redis.live import RedisLive
+    from tuner_service.storage.url import StorageUrl
+
+    url = StorageUrl.parse(named)
+    if url.backend != "redis":
+        raise StorageError(f"{LIVE_VARIABLE} wants a Redis, redis://HOST:6379/0, got {url}")
+    return RedisLive(url)
+
+
+def notifier(storage: LedgerStorage) -> Notifier | None:
+    """Return who tells of new bests and ends, if the environment names a web address for it.
+
+    Raises:
+        StorageError: If it is no web address.
+    """
+    from tuner_service.ledger.notices import Notifier, Webhook
+
+    named = _given(WEBHOOK_VARIABLE)
+    return Notifier(storage, Webhook(named)) if named else None
+
+
 def login_files(token: Path | None = None, users: Path | None = None) -> tuple[Path | None, Path | None]:
     """Return the files with the token and with the users of ``tuner serve``, if options or the environment name any."""
     named = (os.environ.get(variable) for variable in (SERVE_TOKEN_FILE_VARIABLE, SERVE_USERS_FILE_VARIABLE))
@@ -194,6 +236,20 @@ def login_files(token: Path | None = None, users: Path | None = None) -> tuple[P
 def artifacts_url(option: str | None = None) -> str | None:
     """Return where curves and models of a new study are kept, if an option or the environment says."""
     return option or os.environ.get(ARTIFACTS_VARIABLE)
+
+
+def _given(variable: str) -> str:
+    """Return an URL that was handed over, or that the environment or a file of it names; empty where there is none."""
+    return _url_of(variable) if _handed_over is None else _handed_over.get(variable, "")
+
+
+def _url_of(variable: str) -> str:
+    return os.environ.get(variable) or _read(os.environ.get(variable + FILE_SUFFIX))
+
+
+def _is_secret(variable: str, url: str) -> bool:
+    # Of a web address everything may be: what is to be known of it is in its path.
+    return bool(url) and (variable == WEBHOOK_VARIABLE or _SECRET.search(url) is not None)
 
 
 def _read(file: str | None) -> str:

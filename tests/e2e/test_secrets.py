@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.tuner import Tuner
 from tests.servers import PostgresServer
 
 _CANARY = "c4n4ry-in-a-c0al-mine"
 
 
-def test_study_code_and_outputs_never_hold_the_password(postgres_tuner: Tuner, postgres_server: PostgresServer) -> None:
-    """It is in no environment and no arguments up the chain of processes, and in no output, log, file or export."""
+def test_study_code_and_outputs_never_hold_the_password(
+    postgres_tuner: Tuner, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in no environment and no arguments up the chain of processes, and in no output, log, file or export.
+
+    Nor are the password of a Redis for live metrics and the address of a webhook, of which neither answers.
+    """
+    monkeypatch.setenv("TUNER_LIVE", f"redis://:{_CANARY}@127.0.0.1:1/0")
+    monkeypatch.setenv("TUNER_WEBHOOK", f"http://127.0.0.1:1/{_CANARY}")
     url = postgres_tuner.storage.replace("postgres:@", f"postgres:{_CANARY}@")
     tuner = Tuner(postgres_tuner.folder, url, postgres_tuner.marker)
     study = tuner.add_study("nosy")

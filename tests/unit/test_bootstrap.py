@@ -34,6 +34,7 @@ def tell():
         "environ": dict(os.environ), "argv": sys.argv, "orig_argv": sys.orig_argv, "child": child,
         "proc_environ": read("/proc/self/environ"), "proc_cmdline": read("/proc/self/cmdline"),
         "guards_secret": bootstrap.guards_secret(), "storage": str(bootstrap.storage_url()),
+        "given": {name: bootstrap._given(name) for name in ("TUNER_LIVE", "TUNER_WEBHOOK")},
         "open": bootstrap.leaves_secret_open(), "secret": bootstrap.storage_url().secret_text,
     }
     path = Path(os.environ["WITNESS"])
@@ -83,7 +84,7 @@ def test_a_process_that_was_given_a_password_has_it_nowhere(
     assert report.pop("secret").replace("+psycopg2", "") == storage
     assert report["guards_secret"] is (_CANARY in storage)
     assert _CANARY not in json.dumps(report)
-    assert not {"TUNER_STORAGE", "PGPASSWORD", "TUNER_STORAGE_PIPE"} & report["environ"].keys()
+    assert not {"TUNER_STORAGE", "PGPASSWORD", "TUNER_SECRETS_PIPE"} & report["environ"].keys()
     assert "list" in report["argv"]
 
 
@@ -97,10 +98,28 @@ def test_a_password_in_a_file_is_taken_over(tmp_path: Path) -> None:
     assert "TUNER_STORAGE_FILE" not in report["environ"]
 
 
+@pytest.mark.parametrize("suffix", ["", "_FILE"])
+def test_other_secrets_are_taken_over_with_the_storage(tmp_path: Path, suffix: str) -> None:
+    """The password of a Redis and the address of a webhook, given as they are or in files, are in no environment."""
+    secrets = {"TUNER_LIVE": f"redis://:{_CANARY}@127.0.0.1:1/0", "TUNER_WEBHOOK": f"https://hooks.example/{_CANARY}"}
+    given = dict(secrets)
+    for name, value in secrets.items() if suffix else ():
+        (tmp_path / name).write_text(value)
+        given[name + suffix] = str(tmp_path / name)
+        del given[name]
+    report = _witness(tmp_path, environment={"TUNER_STORAGE": _BARE, **given})
+    assert report.pop("given") == secrets
+    assert report.pop("secret").replace("+psycopg2", "") == _BARE
+    assert (report["guards_secret"], report["open"]) == (True, bool(suffix))
+    assert _CANARY not in json.dumps(report)
+    assert not given.keys() & report["environ"].keys()
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment"),
     [
         pytest.param([], {}, id="nothing"),
+        pytest.param([], {"TUNER_LIVE": "redis://127.0.0.1:1/0"}, id="a Redis without a password"),
         pytest.param([], {"TUNER_STORAGE": "sqlite:///a.db"}, id="a file"),
         pytest.param(["--storage", _BARE], {}, id="a server without a password"),
     ],

@@ -207,7 +207,9 @@ def worker(
             "that is mounted, as a Secret is, on Linux 5.19 or later; give workers a role that can do little: "
             "`tuner db roles`"
         )
-    sys.exit(Supervisor(o.connect(storage), settings).run())
+    ledger = o.connect(storage)
+    supervisor = Supervisor(ledger, settings, live=bootstrap.live_metrics(), notifier=bootstrap.notifier(ledger))
+    sys.exit(supervisor.run())
 
 
 def coordinator(
@@ -232,7 +234,10 @@ def coordinator(
     print_note(f"coordinating the studies of {bootstrap.storage_url(storage)}")
     # It looks again in a moment, and has other studies to look after.
     scaler = None if scale_in is None else JobScaler(Cluster(patience_s=period), scale_in)
-    coordinate(ledger, stopping, period_s=period, scaler=scaler)
+    notifier = bootstrap.notifier(ledger)
+    coordinate(ledger, stopping, period_s=period, scaler=scaler, notifier=notifier)
+    if notifier is not None:
+        notifier.close()
 
 
 def watch(

@@ -54,7 +54,7 @@ def serve(
     writing = bootstrap.open_storage(storage).optuna_storage if writer else None
     login = "without a login, for this machine only" if users is None else "behind a login"
     serve(
-        make_app(reading, users, writing),
+        make_app(reading, users, writing, bootstrap.live_metrics()),
         listener,
         trusted_proxy=trusted_proxy,
         started=lambda: print_note(f"serving {url_of(listener)}, {login}"),

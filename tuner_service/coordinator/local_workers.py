@@ -16,7 +16,7 @@ from typing import Self
 
 from tuner_service.errors import TunerServiceError
 from tuner_service.storage.ledger_storage import LedgerStorage
-from tuner_service.training.parent import STORAGE_PIPE, die_with_parent, hand_over
+from tuner_service.training.parent import SECRETS_PIPE, die_with_parent, hand_over
 
 #: Deaths of one worker, without a configuration error, after which it is not started again.
 _MAX_DEATHS = 5
@@ -47,17 +47,17 @@ class LocalWorkers:
         study: Name of the study; what the workers say goes into ``STUDY.workers.log`` in the working folder.
         arguments: Arguments of ``tuner worker STUDY``.
         workers: How many.
-        secret_url: The storage's URL, handed over through a pipe.
+        secrets: The URLs that they need, handed over through a pipe.
     """
 
     def __init__(
-        self, storage: LedgerStorage, study: str, arguments: Sequence[str], *, workers: int, secret_url: str
+        self, storage: LedgerStorage, study: str, arguments: Sequence[str], *, workers: int, secrets: str
     ) -> None:
         self._storage = storage
         beats = ["--beat", str(_BEAT_S), "--lease", str(_LEASE_S)]
         # -P: a file of the working folder must not be taken for a package, least of all where the password is.
         self._command = [sys.executable, "-P", "-m", "tuner_service", "worker", study, *arguments, *beats]
-        self._secret_url = secret_url
+        self._secrets = secrets
         self._log = Path(f"{study}.workers.log")
         self._workers = [self._start(f"local-{os.getpid()}-{index}-0") for index in range(workers)]
 
@@ -106,11 +106,11 @@ class LocalWorkers:
                 worker.process.wait(max(deadline - time.monotonic(), 0.1))
 
     def _start(self, worker_id: str) -> _Worker:
-        pipe = hand_over(self._secret_url)
+        pipe = hand_over(self._secrets)
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [*self._command, "--id", worker_id],
-                env={**os.environ, STORAGE_PIPE: str(pipe)},
+                env={**os.environ, SECRETS_PIPE: str(pipe)},
                 pass_fds=[pipe],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -9,6 +9,7 @@ from tuner_service.coordinator.scaling import Scaler, scale
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StorageError, StudyNotFoundError
 from tuner_service.ledger.history import Histories
+from tuner_service.ledger.notices import Notifier
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -16,18 +17,24 @@ _log = logging.getLogger(__name__)
 
 
 def coordinate(
-    storage: LedgerStorage, stopping: threading.Event, *, period_s: float, scaler: Scaler | None = None
+    storage: LedgerStorage,
+    stopping: threading.Event,
+    *,
+    period_s: float,
+    scaler: Scaler | None = None,
+    notifier: Notifier | None = None,
 ) -> None:
     """Reconcile every study each ``period_s`` seconds until told to stop, and give it the workers that it can use.
 
-    A storage that is away is waited for.
+    A storage that is away is waited for. A ``notifier`` tells what is new, also of studies that others have ended.
     """
     histories = Histories(storage)
     while not stopping.is_set():
         try:
+            now = 0.0 if notifier is None else storage.now()
             for study in storage.studies():
-                if study.ending is None:
-                    _reconcile(storage, study, histories)
+                if study.ending is None or (notifier is not None and not notifier.has_told_end(study, now)):
+                    _reconcile(storage, study, histories, notifier)
                 else:
                     histories.forget(study)
             if scaler is not None:
@@ -37,8 +44,8 @@ def coordinate(
         stopping.wait(period_s)
 
 
-def _reconcile(storage: LedgerStorage, study: StudyRecord, histories: Histories) -> None:
+def _reconcile(storage: LedgerStorage, study: StudyRecord, histories: Histories, notifier: Notifier | None) -> None:
     try:
-        reconcile(storage, study.name, histories)
+        reconcile(storage, study.name, histories, notifier)
     except StudyNotFoundError:
         _log.info("study %s was deleted", study.name)

@@ -10,6 +10,7 @@ import logging
 
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.ledger.history import Histories
+from tuner_service.ledger.notices import Notifier
 from tuner_service.ledger.plan import Action, CancelRunning, End, Enqueue, Expire, Withdraw, plan
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -19,18 +20,21 @@ _log = logging.getLogger(__name__)
 _MAX_PASSES = 4
 
 
-def reconcile(storage: LedgerStorage, name: str, histories: Histories | None = None) -> StudyRecord:
+def reconcile(
+    storage: LedgerStorage, name: str, histories: Histories | None = None, notifier: Notifier | None = None
+) -> StudyRecord:
     """Bring a study's rows to what its budget asks for, and return its record.
 
     Args:
         storage: Where the study is.
         name: Its name.
         histories: What this process has read before; without it everything is read.
+        notifier: Sees the rows too, and tells what is new.
     """
     histories = histories or Histories(storage)
     for _ in range(_MAX_PASSES):
         study = storage.study(name)
-        actions = _plan(storage, study, histories)
+        actions = _plan(storage, study, histories, notifier)
         if any(isinstance(action, End) for action in actions):
             # What ends a study is worked out from all its rows.
             actions = _plan(storage, study, histories, anew=True)
@@ -42,12 +46,23 @@ def reconcile(storage: LedgerStorage, name: str, histories: Histories | None = N
     return storage.study(name)
 
 
-def _plan(storage: LedgerStorage, study: StudyRecord, histories: Histories, *, anew: bool = False) -> list[Action]:
+def _plan(
+    storage: LedgerStorage,
+    study: StudyRecord,
+    histories: Histories,
+    notifier: Notifier | None = None,
+    *,
+    anew: bool = False,
+) -> list[Action]:
     judge_from = storage.see(study.study_id)
     now = storage.now()
     slots = sum(worker.slots for worker in storage.workers(study.study_id) if worker.alive(now))
     with histories.current(study, anew=anew) as history:
-        return plan(study, history, slots=slots, now=now, judge_from=judge_from)
+        actions = plan(study, history, slots=slots, now=now, judge_from=judge_from)
+        attempts = history.attempts if notifier is not None else []
+    if notifier is not None:
+        notifier.look(study, attempts, now)
+    return actions
 
 
 def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> None:

@@ -25,6 +25,7 @@ from tuner_service.ledger.drawing import Drawing
 from tuner_service.ledger.history import Histories
 from tuner_service.ledger.patience import Patience, patiently
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
+from tuner_service.storage.live import LiveEpoch, LiveMetrics
 from tuner_service.storage.param import CONSTRAINT
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class RunningAttempt:
         worker_id: str,
         patience: Patience = patiently,
         histories: Histories | None = None,
+        live: LiveMetrics | None = None,
     ) -> None:
         self._storage = storage
         self._study = study
@@ -54,6 +56,7 @@ class RunningAttempt:
         self._worker_id = worker_id
         self._patiently = patience
         self._histories = histories or Histories(storage)
+        self._live = live
         self.bracket = study.spec.pruner.bracket_of(claim.configuration, study.spec.max_epochs, study.spec.seed)
         self.rungs = study.spec.pruner.rungs(self.bracket, study.spec.max_epochs)
         self.progress_now = Progress(claim.trial_id, 0, None)
@@ -96,9 +99,16 @@ class RunningAttempt:
             self._unwritten.clear()
         self._wrote_at = time.monotonic()
 
-    def progress(self, epoch: int, value: float, run: int = 0) -> None:
-        """Note where training stands, in epochs over all runs; the next beat carries it."""
+    def progress(self, epoch: int, value: float, run: int = 0, metrics: Mapping[str, float] | None = None) -> None:
+        """Note where training stands, in epochs over all runs; the next beat carries it.
+
+        All ``metrics`` of the epoch go to whoever watches live; without them the value does.
+        """
+        is_news = (epoch, run) != (self.progress_now.epoch, self.progress_now.run)
         self.progress_now = dataclasses.replace(self.progress_now, epoch=epoch, value=value, run=run)
+        if self._live is not None and is_news:
+            shown = metrics or {self._study.spec.watched: value}
+            self._live.publish(self._study.probe, LiveEpoch(self.claim.number, epoch, run, shown))
 
     def resumed(self, epochs: int, run: int = 0) -> None:
         """Note how many epochs an earlier attempt had trained, and in which run it was."""

@@ -24,6 +24,7 @@ from tuner_service.serve.metrics import StudyMetrics
 from tuner_service.serve.reading import Readings
 from tuner_service.serve.users import Users
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.storage.live import LiveMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +34,19 @@ _READY_S = 1.0
 _COMPRESSED_FROM, _COMPRESSION = 1024, 5
 
 
-def make_app(storage: LedgerStorage, users: Users | None, writing: OptunaStorage | None = None) -> ASGIApp:
+def make_app(
+    storage: LedgerStorage,
+    users: Users | None,
+    writing: OptunaStorage | None = None,
+    live: LiveMetrics | None = None,
+) -> ASGIApp:
     """Return the application.
 
     Args:
         storage: What is read; it should not be able to write.
         users: Who may log in, or ``None`` where everybody may look.
         writing: Opens Optuna's storage for those who may write, if anybody may.
+        live: Where workers publish their epochs, if anywhere.
     """
     readings = Readings(storage)
     app = FastAPI(
@@ -52,7 +59,7 @@ def make_app(storage: LedgerStorage, users: Users | None, writing: OptunaStorage
     )
     app.state.readings = readings
     app.include_router(api_router(readings))
-    app.include_router(live_router(readings))
+    app.include_router(live_router(readings, live))
     app.add_exception_handler(StudyNotFoundError, _not_found)
     app.add_exception_handler(StorageError, _unavailable)
     _add_probes(app, _Ready(storage))

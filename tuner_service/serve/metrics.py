@@ -41,14 +41,15 @@ class StudyMetrics(Collector):
             return
         yield _up(1)
         yield GaugeMetricFamily("tuner_storage_seconds", "Time that the storage took to tell its clock.", latency)
-        yield from _of_studies(readings)
+        yield from of_studies(readings)
 
 
 def _up(value: int) -> Metric:
     return GaugeMetricFamily("tuner_storage_up", "Whether the storage answers.", value)
 
 
-def _of_studies(readings: list[Reading]) -> Iterator[Metric]:
+def of_studies(readings: list[Reading]) -> Iterator[Metric]:
+    """Yield the metrics of each study."""
     trials = GaugeMetricFamily(
         "tuner_trials", "Trials by state; waiting ones are the queue.", labels=("study", "state")
     )

@@ -183,6 +183,9 @@ class LedgerStorage(Protocol):
     def take_turn(self, study_id: int, period_s: float) -> bool:
         """Take a turn unless somebody took one within this time, and return whether it was taken."""
 
+    def note_told(self, study_id: int, notice: str) -> bool:
+        """Note that users are told of something, and return whether nobody had noted it before."""
+
     def workers(self, study_id: int) -> list[WorkerInfo]:
         """Return the workers that ever announced themselves for a study, the oldest first."""
 

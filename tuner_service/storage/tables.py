@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 #: Version of the ``tuner_`` tables; raised by every change to them. 3: where studies and attempts come from,
-#: and looks at the test part.
-SCHEMA_VERSION = 3
+#: and looks at the test part. 4: notices.
+SCHEMA_VERSION = 4
 
 optuna_metadata = MetaData()
 metadata = MetaData()
@@ -219,6 +219,13 @@ tuner_scores = Table(
     Column("metrics", Text, nullable=False),
     Column("who", String(400), nullable=False),
     Column("at", Float(53), nullable=False),
+)
+
+tuner_notices = Table(
+    "tuner_notices",
+    metadata,
+    Column("study_id", Integer, ForeignKey("tuner_studies.study_id", ondelete="CASCADE"), primary_key=True),
+    Column("notice", String(100), primary_key=True),
 )
 
 tuner_workers = Table(

@@ -204,7 +204,8 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 
     def tell_progress(self, of: EpochWatch) -> None:
         """Tell how far the attempt is, and what a run came to in its last epoch."""
-        self._pipe.tell("progress", self.epochs_of_all, of.last, of.run.index)
+        metrics = {name: values[-1] for name, values in of.curve.items()}
+        self._pipe.tell("progress", self.epochs_of_all, of.last, of.run.index, metrics)
 
     def save_if_due(self) -> None:
         """Save the training now and then.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tuner_service.training.landlock import close
 
-#: Number of the pipe through which a command gets the storage's URL that must not stand in its environment.
-STORAGE_PIPE = "TUNER_STORAGE_PIPE"
+#: Number of the pipe through which a command gets the URLs that must not stand in its environment, as JSON by variable.
+SECRETS_PIPE = "TUNER_SECRETS_PIPE"
 
 #: The folder that no process that runs a study's code may read; empty where none can be closed.
 CLOSED_FOLDER = "TUNER_CLOSED_FOLDER"

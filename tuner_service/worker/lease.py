@@ -11,6 +11,7 @@ from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import StorageError, StorageUnavailableError
 from tuner_service.ledger.history import Histories
+from tuner_service.ledger.notices import Notifier
 from tuner_service.ledger.patience import absence
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
@@ -27,9 +28,15 @@ class LeaseKeeper(threading.Thread):
     """
 
     def __init__(
-        self, storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings, histories: Histories
+        self,
+        storage: LedgerStorage,
+        study: StudyRecord,
+        settings: WorkerSettings,
+        histories: Histories,
+        notifier: Notifier | None = None,
     ) -> None:
         super().__init__(name="lease", daemon=True)
+        self._notifier = notifier
         self._storage = storage
         self._settings = settings
         self._study = study
@@ -83,7 +90,7 @@ class LeaseKeeper(threading.Thread):
                 self.beat()
                 # Whoever is busy does its part too: the trial of a worker that died must not wait for an idle one.
                 if self._storage.take_turn(self._study.study_id, self._settings.beat_s):
-                    reconcile(self._storage, self._study.name, self._histories)
+                    reconcile(self._storage, self._study.name, self._histories, self._notifier)
                 absence.ends()
             except StorageUnavailableError as error:
                 absence.begins(error)

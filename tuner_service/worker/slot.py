@@ -18,6 +18,7 @@ from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
+from tuner_service.storage.live import LiveMetrics
 from tuner_service.worker.device_gate import DeviceGate, Place
 from tuner_service.worker.evaluation import GOODBYE_S, Evaluation, shown
 from tuner_service.worker.lease import LeaseKeeper
@@ -49,6 +50,7 @@ class Slot:
     stopping: threading.Event
     outbox: Outbox
     histories: Histories  #: what the worker has read of the study's rows
+    live: LiveMetrics | None  #: whom every epoch is told, beside the storage
     _child: TrainingProcess = field(init=False)
     _place: Place | None = None  #: the child's, once it has begun a trial
 
@@ -156,7 +158,7 @@ class Slot:
                 return None
             if claim is not None:
                 attempt = RunningAttempt(
-                    self.storage, self.study, claim, self.settings.worker_id, patiently, self.histories
+                    self.storage, self.study, claim, self.settings.worker_id, patiently, self.histories, self.live
                 )
                 self.lease.hold(attempt)
                 return attempt

@@ -22,11 +22,13 @@ from tuner_service.errors import (
     StudyNotFoundError,
 )
 from tuner_service.ledger.history import Histories
+from tuner_service.ledger.notices import Notifier
 from tuner_service.ledger.patience import patiently
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.search.custom import kept_in_memory
 from tuner_service.storage.artifacts import Artifacts
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.storage.live import LiveMetrics
 from tuner_service.training import study_file
 from tuner_service.worker.device_gate import DeviceGate
 from tuner_service.worker.lease import LeaseKeeper
@@ -49,9 +51,18 @@ _ONE_SIGNAL_S = 1.0
 class Supervisor:
     """One worker process. It imports no Keras and runs no user code: its children do."""
 
-    def __init__(self, storage: LedgerStorage, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        storage: LedgerStorage,
+        settings: WorkerSettings,
+        *,
+        live: LiveMetrics | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
         self._storage = storage
         self._settings = settings
+        self._live = live
+        self._notifier = notifier
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
 
@@ -81,7 +92,7 @@ class Supervisor:
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage)
         histories = Histories(self._storage)
-        lease = LeaseKeeper(self._storage, study, self._settings, histories)
+        lease = LeaseKeeper(self._storage, study, self._settings, histories, self._notifier)
         patiently(lease.beat)
         # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
@@ -102,6 +113,7 @@ class Supervisor:
                 stopping=self._stopping,
                 outbox=outbox,
                 histories=histories,
+                live=self._live,
             )
             for device in self._settings.devices
         ]
@@ -115,6 +127,9 @@ class Supervisor:
             thread.join()
         lease.stop()
         self._hand_back()
+        for one in (self._live, self._notifier):
+            if one is not None:
+                one.close()
         if isinstance(self._failure, StorageUnavailableError):
             _log.error("%s", self._failure)
             return INTERRUPTED
@@ -149,10 +164,10 @@ class Supervisor:
             )
 
     def _hand_back(self) -> None:
-        """Make new rows of what was interrupted: whoever claims next takes those first."""
-        if self._stopping.is_set():
+        """Make new rows of what was interrupted, whoever claims next takes those first, and tell of the study's end."""
+        if self._stopping.is_set() or self._notifier is not None:
             try:
-                reconcile(self._storage, self._settings.study)
+                reconcile(self._storage, self._settings.study, notifier=self._notifier)
             except (StorageUnavailableError, StudyNotFoundError) as error:
                 _log.info("%s", error)
 

@@ -52,6 +52,11 @@ def draws_key(study_id: int) -> str:
     return f"tuner:draws:{study_id}"
 
 
+def notices_key(study_id: int) -> str:
+    """Return the key of the set of what users were told of a study."""
+    return f"tuner:notices:{study_id}"
+
+
 class RedisLedgerStorage(RedisStudies):
     """See ``LedgerStorage``. A state changes by one entry of the journal; what is said about it comes before."""
 
@@ -65,6 +70,7 @@ class RedisLedgerStorage(RedisStudies):
             leases = [_lease_key(one._trial_id) for one in trials]
             others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
             others.append(_scores_key(study_id))
+            others.append(notices_key(study_id))
             keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
@@ -292,6 +298,10 @@ class RedisLedgerStorage(RedisStudies):
         with unavailable(self._url):
             key = f"tuner:turn:{study_id}"
             return bool(self._client.set(key, 1, nx=True, px=max(round(period_s * 1000), 1)))
+
+    def note_told(self, study_id: int, notice: str) -> bool:
+        with unavailable(self._url):
+            return bool(self._client.sadd(notices_key(study_id), notice))
 
     def workers(self, study_id: int) -> list[WorkerInfo]:
         with unavailable(self._url):

@@ -31,6 +31,7 @@ _WORKER: Mapping[Table, tuple[str, ...]] = {
         "last_value, best_epoch, error, failure, environment, draw)",
     ),
     t.tuner_rungs: ("INSERT",),
+    t.tuner_notices: ("INSERT",),
     t.tuner_workers: ("INSERT", "UPDATE (beat_at, slots, lease_s, beat_s, stopped)"),
 }
 

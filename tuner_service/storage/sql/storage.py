@@ -205,6 +205,10 @@ class SqlLedgerStorage:
         with self._write() as connection:
             return studies.take_turn(connection, study_id, period_s)
 
+    def note_told(self, study_id: int, notice: str) -> bool:
+        with self._write() as connection:
+            return studies.note_told(connection, study_id, notice)
+
     def workers(self, study_id: int) -> list[WorkerInfo]:
         with self._read() as connection:
             return workers.read(connection, study_id)

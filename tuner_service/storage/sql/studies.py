@@ -15,6 +15,7 @@ from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, St
 from tuner_service.errors import StudyExistsError, StudyNotFoundError
 from tuner_service.storage import tables as t
 from tuner_service.storage.sql.engine import clock, new_key
+from tuner_service.storage.sql.engine import insert as insert_new
 
 #: What a worker's beat is taken to be where none is known, in seconds.
 _BEAT_S = 10.0
@@ -155,9 +156,16 @@ def take_turn(connection: Connection, study_id: int, period_s: float) -> bool:
     return connection.execute(statement.values(reconciled_at=now)).rowcount == 1
 
 
+def note_told(connection: Connection, study_id: int, notice: str) -> bool:
+    """Note a notice, and return whether it is new."""
+    new = insert_new(connection, t.tuner_notices).values(study_id=study_id, notice=notice)
+    return connection.execute(new.on_conflict_do_nothing()).rowcount == 1
+
+
 def remove(connection: Connection, study_id: int) -> None:
     """Delete a study with all its rows, Optuna's included."""
-    for ours in (t.tuner_scores, t.tuner_points, t.tuner_rungs, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
+    notes = (t.tuner_scores, t.tuner_notices, t.tuner_points, t.tuner_rungs)
+    for ours in (*notes, t.tuner_attempts, t.tuner_workers, t.tuner_studies):
         connection.execute(delete(ours).where(ours.c.study_id == study_id))
     mine = select(t.trials.c.trial_id).where(t.trials.c.study_id == study_id)
     for theirs in t.OF_A_TRIAL:
