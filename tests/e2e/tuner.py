@@ -103,6 +103,13 @@ class Tuner:
         finally:
             engine.dispose()
 
+    def change(self, statement: str) -> None:
+        """Run a statement that changes the storage behind everybody's back."""
+        engine = create_engine(self.storage.replace("postgresql://", "postgresql+psycopg2://"))
+        with engine.begin() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
     def attempts(self) -> list[tuple[int, int, str, str | None, str | None]]:
         """Return configuration, attempt, state, reason and owner of each row of the storage's studies."""
         rows: list[Any] = self.query(
