@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tuner_service.errors import StudyFileError
 
-#: Returns the source of a module that lies beside the study file, or ``None`` where there is none of that name.
+#: Returns the source of a file that lies beside the study file, by its dotted name: that of a module ``a.b`` or of a
+#: package, ``a.__init__``; ``None`` where there is none.
 FindSource = Callable[[str], str | None]
 
 
@@ -39,15 +40,20 @@ def code_digest(source: str, find_source: FindSource, *, file: str = "the study 
         try:
             tree = ast.parse(text)
         except SyntaxError as error:
-            where = f"{name}.py" if name else file
+            where = f"{name.replace('.', '/')}.py" if name else file
             raise StudyFileError(f"{where} is not Python: {error.msg}, line {error.lineno}") from None
         tree.body = [node for node in tree.body if name or not assigns_spec(node)]
         digest.update(f"{name}\n{canonical(tree)}\n".encode())
-        for module in sorted(_imported(tree)):
-            found = None if module in seen else find_source(module)
+        for module in sorted(_with_packages(_imported(tree, name))):
+            if module in seen:
+                continue
             seen.add(module)
-            if found is not None:
-                waiting.append((module, found))
+            # As Python does: of a package and a module of one name, the package.
+            for file in (f"{module}.__init__", module):
+                found = find_source(file)
+                if found is not None:
+                    waiting.append((file, found))
+                    break
     return digest.hexdigest()
 
 
@@ -59,15 +65,25 @@ def assigns_spec(node: ast.stmt) -> bool:
     return False
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
+def _imported(tree: ast.AST, name: str) -> Iterator[str]:
+    """Yield the modules that a file imports, or may: what is imported from a package may be a module of it."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
-            case ast.ImportFrom(module=module, names=names) if module:
-                yield module
-                # What is named may be a module of that package.
-                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                # Dots go up from the folder of the file, of which the last part of its name is none.
+                above = name.split(".")[:-level] if level else []
+                package = ".".join((*above, *([module] if module else [])))
+                if package:
+                    yield package
+                    yield from (f"{package}.{alias.name}" for alias in names)
+
+
+def _with_packages(modules: Iterable[str]) -> set[str]:
+    """Return the modules with the packages that they lie in, which Python imports before them."""
+    parts = (module.split(".") for module in modules)
+    return {".".join(one[:end]) for one in parts for end in range(1, len(one) + 1)}
 
 
 def canonical(node: object) -> str:

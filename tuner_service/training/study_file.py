@@ -144,13 +144,12 @@ def read_code(path: Path) -> Code:
     """
     sources: dict[str, str] = {}
 
-    def find_source(module: str) -> str | None:
-        beside = path.parent.joinpath(*module.split("."))
-        for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
-            if candidate.is_file():
-                text = sources[str(candidate.relative_to(path.parent))] = candidate.read_text(encoding="utf-8")
-                return text
-        return None
+    def find_source(name: str) -> str | None:
+        beside = path.parent.joinpath(*name.split(".")).with_suffix(".py")
+        if not beside.is_file():
+            return None
+        text = sources[str(beside.relative_to(path.parent))] = beside.read_text(encoding="utf-8")
+        return text
 
     try:
         source = sources[path.name] = path.read_text(encoding="utf-8")

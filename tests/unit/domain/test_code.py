@@ -82,6 +82,30 @@ def test_modules_beside_the_file_count(helpers: dict[str, str]) -> None:
     assert _digest(_SOURCE, helpers) != _digest(_SOURCE)
 
 
+_PACKAGE = {
+    "layers.__init__": "from . import dense\nfrom .widths import BASE",
+    "layers.dense": "from ..layers.activations import NAME\nfrom .sub import deep",
+    "layers.widths": "BASE = 2",
+    "layers.activations": "NAME = 'relu'",
+    "layers.sub.__init__": "",
+    "layers.sub.deep": "from .. import outer",
+    "layers.outer": "OUTER = 1",
+}
+
+
+@pytest.mark.parametrize("changed", list(_PACKAGE))
+@pytest.mark.parametrize("source", ["import layers", "import layers.dense", "from layers import dense"])
+def test_every_file_of_a_package_counts_that_is_imported(source: str, changed: str) -> None:
+    """What its modules import from beside them, with dots too, and the package itself."""
+    other = {**_PACKAGE, changed: _PACKAGE[changed] + "\nx = 1"}
+    assert _digest(source, other) != _digest(source, _PACKAGE)
+
+
+def test_dots_do_not_lead_to_modules_of_that_name_elsewhere() -> None:
+    """What lies beside the study file under the name of a module in the package is not imported."""
+    assert _digest("import layers", {**_PACKAGE, "widths": "BASE = 3"}) == _digest("import layers", _PACKAGE)
+
+
 def test_a_specification_in_a_helper_counts() -> None:
     """Only the study file has a specification that is compared by itself."""
     assert _digest("import helper", {"helper": "spec = 1"}) != _digest("import helper", {"helper": "spec = 2"})
