@@ -87,7 +87,8 @@ def test_stopped_trials_have_no_values_and_samplers_go_on(storage: LedgerStorage
         _end(storage, study, 0.9 - number / 10, 100.0)
     attempt = _run(storage, study)
     attempt.report(1, 1, 0.1)
-    attempt.settle(Outcome(Reason.PRUNED, 0.1, epochs=1))
+    # As the worker keeps it on its disk, from where another one may deliver it.
+    storage.settle(attempt.claim.trial_id, "w1", attempt.concluded(Outcome(Reason.PRUNED, 0.1, epochs=1)))
     row = next(one for one in storage.attempts(study.study_id) if one.trial_id == attempt.claim.trial_id)
     assert (row.state, row.values, row.reason) == (State.PRUNED, (), Reason.PRUNED)
     theirs = optuna.load_study(study_name=study.name, storage=storage.optuna_storage())

@@ -124,6 +124,9 @@ def test_running_out_of_memory_twice_is_infeasible(storage: LedgerStorage) -> No
     first = _run(storage, study, NewAttempt(0, 0))
     assert first.settle(Outcome(Reason.OOM)).reason is Reason.OOM
     second = _run(storage, study, NewAttempt(0, 1, params_of=first.claim.trial_id))
+    said = second.concluded(Outcome(Reason.OOM))
+    assert said.reason is Reason.INFEASIBLE, "also where the worker dies, and another one delivers it"
+    storage.settle(second.claim.trial_id, "w1", said)
     assert second.settle(Outcome(Reason.OOM)).reason is Reason.INFEASIBLE
     trials = optuna.load_study(study_name=study.name, storage=storage.optuna_storage()).trials
     assert [trial.constraints for trial in trials] == [{}, {"memory": 1.0}], "Optuna's samplers read it"
@@ -335,6 +338,31 @@ def test_a_model_that_breaks_a_constraint_makes_way(storage: LedgerStorage) -> N
     best = best_attempt(storage.attempts(study.study_id), "maximize")
     assert best is not None
     assert best.configuration == 1
+
+
+def test_a_constraint_of_a_draw_that_was_refused_does_not_count(storage: LedgerStorage) -> None:
+    """It was broken by a network that is not trained, so that the model of the next one is kept."""
+    elsewhere = _run(storage, _study(storage, name="elsewhere"), NewAttempt(1, 0))
+    to_come = {name: elsewhere.suggest(name, one) for name, one in _FOUR.items()}
+    study = replace(_study(storage), space=merge({}, _FOUR))
+    first, second = _run(storage, study, NewAttempt(0, 0, params=to_come)), _run(storage, study, NewAttempt(1, 0))
+    _draw_new(first)
+    first.settle(Outcome(Reason.FINISHED, 0.5))
+    assert {name: second.suggest(name, one) for name, one in _FOUR.items()} == to_come
+    second.set_constraint("size", 1.0)
+    assert not second.drawn()
+    _draw_new(second)
+    assert second.keep_model((0.9,))
+
+
+def test_what_is_reported_of_a_measured_objective_stays_here(storage: LedgerStorage) -> None:
+    """An epoch has an accuracy, the trial a size: what was reported is no value of it."""
+    study = _study(storage, metric="parameters", prune_on="val_accuracy", pruner="median")
+    attempt = _run(storage, study, NewAttempt(0, 0))
+    attempt.report(1, 1, 0.5)
+    attempt.settle(Outcome(Reason.PRUNED, 0.5, epochs=1))
+    (trial,) = storage.trials(study.study_id, curves=True)
+    assert (trial.attempt.value, trial.reported) == (None, {})
 
 
 def test_a_trial_stops_between_runs_where_it_is_worse_than_the_best(storage: LedgerStorage) -> None:

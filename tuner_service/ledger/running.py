@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import time
@@ -65,7 +66,7 @@ class RunningAttempt:
         self._unwritten: dict[int, float] = {}
         self._wrote_at = time.monotonic()
         self._drawing = Drawing(storage, study, claim, worker_id, self._histories.tpe_memory(study))
-        self._feasible = True
+        self._violated = False
         self._keeps_model = False
 
     def suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401 - any parameter
@@ -77,16 +78,21 @@ class RunningAttempt:
 
         Unless ``repeats`` they are not where another configuration has the same.
         """
-        return bool(self._through_optuna(lambda: self._drawing.confirm(repeats=repeats)))
+        confirmed = bool(self._through_optuna(lambda: self._drawing.confirm(repeats=repeats)))
+        if not confirmed:
+            # What the study's code said was of parameters that are another's.
+            self._violated = False
+        return confirmed
 
     def report(self, step: int, epoch: int, value: float) -> None:
         """Record a value for Optuna's pages and samplers, under the step that the study's code counts.
 
         Values that come soon after each other are written together, a second later, or before the trial ends.
-        With several objectives Optuna refuses reports, and its samplers fail where there are some: then it hears none.
+        With several objectives Optuna refuses reports, and its samplers fail where there are some; with a measured one
+        they would compare it with what was reported: then it hears none.
         """
         self.progress(epoch, value)
-        if len(self._study.spec.metrics) == 1 and step not in self._reported:
+        if self._watches_the_objective and step not in self._reported:
             self._reported.add(step)
             self._unwritten[step] = value
             if time.monotonic() - self._wrote_at >= _REPORTS_S:
@@ -178,7 +184,7 @@ class RunningAttempt:
     def set_constraint(self, key: str, value: float) -> None:
         """Record a constraint, satisfied at zero or below."""
         note = f"{CONSTRAINT}{key}"
-        self._feasible &= value <= 0
+        self._violated |= value > 0
         if not self._drawing.set_note(note, value):
             self._through_optuna(lambda: self._optuna_storage.set_trial_system_attr(self.claim.trial_id, note, value))
 
@@ -190,12 +196,12 @@ class RunningAttempt:
     def _is_worth_keeping(self, values: tuple[float, ...]) -> bool:
         spec = self._study.spec
         with self._histories.current(self._study) as history:
-            if not history.is_beaten(values, feasible=self._feasible):
+            if not history.is_beaten(values, feasible=not self._violated):
                 return True
             if spec.keep_models == 1:
                 return False
             rivals = [one for one in history.attempts if one.state is State.COMPLETE]
-        better = sum(beats(one, values, spec.directions, feasible=self._feasible) for one in rivals)
+        better = sum(beats(one, values, spec.directions, feasible=not self._violated) for one in rivals)
         return better < spec.keep_models
 
     def displaced(self) -> list[Attempt]:
@@ -208,13 +214,18 @@ class RunningAttempt:
         now = kept(attempts, spec.directions, spec.keep_models)
         return [one for one in (*before, *mine) if one not in now]
 
-    def settle(self, outcome: Outcome) -> Outcome:
-        """Record how it ended, and return what was recorded: running out of memory twice is more than once."""
-        if outcome.reason is Reason.OOM and self.ran_out_of_memory_before():
+    def concluded(self, outcome: Outcome) -> Outcome:
+        """Return an outcome as it is to be recorded, by whoever does: running out of memory twice is more than once."""
+        if outcome.reason is Reason.OOM and self.ran_out_of_memory_before:
             outcome = dataclasses.replace(outcome, reason=Reason.INFEASIBLE)
-        if outcome.state is not State.COMPLETE and len(self._study.spec.metrics) > 1:
-            # The last value of one objective is no value of the trial where it has several.
+        if outcome.state is not State.COMPLETE and not self._watches_the_objective:
+            # The last value of what was watched is no value of the trial.
             outcome = dataclasses.replace(outcome, value=None, others=())
+        return outcome
+
+    def settle(self, outcome: Outcome) -> Outcome:
+        """Record how it ended, and return what was recorded."""
+        outcome = self.concluded(outcome)
         self._write_reports()
         if outcome.reason is not Reason.EXHAUSTED:
             # Parameters with which the study's code fails are shown even where they are another's, too.
@@ -224,9 +235,15 @@ class RunningAttempt:
         self._patiently(lambda: self._storage.settle(self.claim.trial_id, self._worker_id, outcome))
         return outcome
 
+    @functools.cached_property
     def ran_out_of_memory_before(self) -> bool:
-        """Return whether an earlier attempt of the configuration did: then this one is to be alone on its device."""
+        """Whether an earlier attempt of the configuration did: then this one is to be alone on its device."""
         return self.claim.attempt > 0 and any(one.reason is Reason.OOM for one in self.predecessors())
+
+    @property
+    def _watches_the_objective(self) -> bool:
+        """Whether what is reported of an epoch is the study's objective, so that Optuna is to hear it."""
+        return self._study.spec.metrics == (self._study.spec.watched,)
 
     def _after_trial(self, outcome: Outcome) -> None:
         try:

@@ -80,11 +80,11 @@ class Slot:
 
     def _train(self, attempt: RunningAttempt, files: TrialFiles, patiently: Patience) -> None:
         """Have a child train an attempt, and settle what came of it while a child gets ready for the next one."""
-        alone = attempt.ran_out_of_memory_before()
+        alone = attempt.ran_out_of_memory_before
         self._take_place(attempt, alone=alone)
         evaluation = Evaluation(self.study, attempt, self._child, files, self.settings, self.device)
         try:
-            outcome = evaluation.run(self.stopping, self.lease)
+            outcome = attempt.concluded(evaluation.run(self.stopping, self.lease))
             self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
         finally:
             if not evaluation.child_goes_on:
@@ -92,14 +92,14 @@ class Slot:
             elif alone or self.gate.is_closed:
                 self._replace_child()
         files.keep(outcome)
-        recorded = attempt.settle(outcome)
+        attempt.settle(outcome)
         self.outbox.remove(attempt.claim.trial_id)
-        _log.info("trial %d: %s%s", attempt.claim.number, recorded.reason, shown(recorded))
-        if recorded.reason in (Reason.ERROR, Reason.EXHAUSTED):
+        _log.info("trial %d: %s%s", attempt.claim.number, outcome.reason, shown(outcome))
+        if outcome.reason in (Reason.ERROR, Reason.EXHAUSTED):
             # An error that repeats itself ends the study before more trials run into it, and so does a search space
             # without anything new.
             patiently(lambda: reconcile(self.storage, self.study.name, self.histories))
-        if RULES[recorded.reason].counts is Counts.ALWAYS:
+        if RULES[outcome.reason].counts is Counts.ALWAYS:
             files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
         files.forget_models(attempt.displaced())
 
