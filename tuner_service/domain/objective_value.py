@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from tuner_service.domain.direction import Direction, is_better
+from tuner_service.domain.numbers import PositiveInt
 
 
 class BestEpoch(BaseModel):

@@ -11,10 +11,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tuner_service.domain.direction import Direction, best_of
-from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
+from tuner_service.domain.numbers import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveInt
 from tuner_service.domain.seeds import hash_seed
 
 
@@ -226,8 +226,8 @@ class Threshold(_EveryFewEpochs):
     """Stops a trial whose metric is out of bounds, as Optuna's ``ThresholdPruner``: no other trial is looked at."""
 
     kind: Literal["threshold"] = "threshold"
-    lower: float | None = None  #: a trial stops where its latest value is below
-    upper: float | None = None  #: a trial stops where its latest value is above
+    lower: FiniteFloat | None = None  #: a trial stops where its latest value is below
+    upper: FiniteFloat | None = None  #: a trial stops where its latest value is above
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:

@@ -52,6 +52,14 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "value": {"best": BestEpoch, "last": LastEpoch, "mean-of-last": MeanOfLast},
 }
 
+#: The parts of a specification by what leads to them: a kind, or a field.
+_PARTS: Mapping[str, type[BaseModel]] = {
+    **{kind: part for kinds in _KINDS.values() for kind, part in kinds.items()},
+    "limits": Limits,
+    "stop": Stopping,
+    "folds": Folds,
+}
+
 
 def _metric(given: object) -> str | tuple[str, ...]:
     names = (given,) if isinstance(given, str) else given
@@ -67,7 +75,7 @@ def _metric(given: object) -> str | tuple[str, ...]:
 def _direction(given: object) -> Direction | tuple[Direction | None, ...] | None:
     known: Mapping[object, Direction | None] = {None: None, "minimize": "minimize", "maximize": "maximize"}
     if isinstance(given, list | tuple):
-        if wrong := [one for one in given if one not in known]:
+        if wrong := [one for one in given if not isinstance(one, str | None) or one not in known]:
             raise ValueError(f"direction: must be 'minimize' or 'maximize', got {_short(wrong[0])}")
         directions = tuple(known[one] for one in given)
         return directions[0] if len(directions) == 1 else directions
@@ -122,6 +130,9 @@ class StudySpec(BaseModel):
             key: {"kind": value} if key in _KINDS and isinstance(value, str) else value
             for key, value in _with_objective(given).items()
         }
+        pruner = expanded.get("pruner")
+        if isinstance(pruner, dict) and isinstance(pruner.get("wrapped"), str):
+            expanded["pruner"] = {**pruner, "wrapped": {"kind": pruner["wrapped"]}}
         folds = expanded.get("folds")
         if isinstance(folds, int) and not isinstance(folds, bool):
             expanded["folds"] = {"n": folds}
@@ -198,6 +209,11 @@ class StudySpec(BaseModel):
         if isinstance(self.pruner, Wilcoxon) and len(self.metrics) > 1:
             raise ValueError(
                 "pruner: wilcoxon compares runs by one metric; with several choose one that judges by epochs"
+            )
+        if isinstance(self.pruner, Wilcoxon) and self.prune_on not in (None, *self._reported):
+            raise ValueError(
+                f"prune_on: wilcoxon compares runs by the objective, {self.metrics[0]}, and not by {self.prune_on}; "
+                "leave prune_on out, or choose a pruner that judges by epochs, such as hyperband"
             )
         if self.stop.target is not None and len(self.metrics) > 1:
             raise ValueError("stop.target: is for one metric; with several, patience ends a study whose front stays")
@@ -311,24 +327,27 @@ def parse_spec(fields: Mapping[str, object]) -> StudySpec:
 
 def explain(error: ValidationError) -> str:
     """Return what is wrong with a specification: a line for each field, with the value received and what to do."""
-    return "; ".join(_explain_one(dict(one)) for one in error.errors())
+    return "; ".join(dict.fromkeys(_explain_one(dict(one)) for one in error.errors()))
 
 
 def is_of_specification(error: ValidationError) -> bool:
     """Return whether an error is about a part of a specification, not about a model of the user's own."""
-    kinds = (kind.__name__ for kinds in _KINDS.values() for kind in kinds.values())
-    return error.title in {StudySpec.__name__, Limits.__name__, *kinds}
+    return error.title in {part.__name__ for part in (StudySpec, *_PARTS.values())}
 
 
 def _explain_one(one: Mapping[str, Any]) -> str:
+    loc = [str(part) for part in one["loc"]] or [""]
     # pydantic puts the kind of a union's member into the path: sampler.tpe.seed.
-    first, *rest = [str(part) for part in one["loc"]] or [""]
-    path = [first, *(rest[1:] if rest and rest[0] in _KINDS.get(first, ()) else rest)]
+    path = [
+        part
+        for before, part in zip(("", *loc), loc, strict=False)
+        if not (before in (*_KINDS, "wrapped") and part in _PARTS)
+    ]
     where = ".".join(path)
     received = one.get("input")
     match one["type"]:
         case "extra_forbidden":
-            known = _known_fields(one["loc"])
+            known = (_PARTS.get(loc[-2], StudySpec) if len(loc) > 1 else StudySpec).model_fields.keys()
             owner = f"{'.'.join(path[:-1])} " if path[:-1] else ""
             hint = did_you_mean(path[-1], known) or f" Known: {', '.join(sorted(known))}."
             return f"unknown field {path[-1]!r} in the {owner}specification.{hint}"
@@ -337,25 +356,22 @@ def _explain_one(one: Mapping[str, Any]) -> str:
         case "value_error":
             return str(one["ctx"]["error"])
         case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type":
-            kinds_here = sorted(_KINDS.get(first, {}))
-            return f"{where}: {_short(received)} is not one of the kinds known here: {', '.join(kinds_here)}"
+            tags = re.findall(r"[\w-]+", one.get("ctx", {}).get("expected_tags", "")) or _KINDS.get(loc[0], {})
+            return f"{where}: {_short(received)} is not one of the kinds known here: {', '.join(sorted(tags))}"
+        case "string_pattern_mismatch" if loc[-1] == "path":
+            return f"{where}: {_short(received)} is not the dotted name of a class, such as optuna.samplers.TPESampler"
         case "string_pattern_mismatch":
             return (
                 f"{where}: {_short(received)} is not a valid name; use letters, digits, dot, underscore and hyphen, "
                 "at most 100 characters"
             )
+        case "string_type" | "int_type" | "float_type" | "bool_type" if loc[-1] in ("str", "int", "float", "bool"):
+            # It says so of each type that a parameter may have.
+            parameter = ".".join(path[:-1])
+            return f"{parameter}: must be text, a number, true, false or null, got {_short(received)}"
     message = re.sub(r"^Input should be", "must be", one["msg"])
-    return f"{where}: {message}, got {_short(received)}"
-
-
-def _known_fields(loc: tuple[int | str, ...]) -> set[str]:
-    model: type[BaseModel] = StudySpec
-    if len(loc) > 1 and str(loc[0]) in _KINDS:
-        model = _KINDS[str(loc[0])].get(str(loc[1]), StudySpec)
-    elif len(loc) > 1:
-        parts: Mapping[str, type[BaseModel]] = {"limits": Limits, "stop": Stopping}
-        model = parts.get(str(loc[0]), StudySpec)
-    return set(model.model_fields)
+    message = re.sub(r"a valid dictionary or instance of (\w+)", r"\1(...), or a dictionary of its fields", message)
+    return f"{where}: {message.replace('a valid tuple', 'a list')}, got {_short(received)}"
 
 
 def _short(value: object) -> str:

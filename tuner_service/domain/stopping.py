@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict
+
+from tuner_service.domain.numbers import FiniteFloat, PositiveFloat, PositiveInt
 
 
 class Stopping(BaseModel):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.records import make_spec
 from tuner_service.domain.folds import Folds
 from tuner_service.domain.objective_value import LastEpoch, MeanOfLast
-from tuner_service.domain.pruner import Hyperband, Median, NoPruning, SuccessiveHalving
+from tuner_service.domain.pruner import Hyperband, Median, NoPruning, Patient, SuccessiveHalving
 from tuner_service.domain.revision import differences, revised, what_changed
 from tuner_service.domain.sampler import SAMPLERS, BruteForce, Grid, QuasiRandom, Random, Tpe
-from tuner_service.domain.spec import StudySpec, parse_spec, to_json
+from tuner_service.domain.spec import StudySpec, is_of_specification, parse_spec, to_json
+from tuner_service.domain.stopping import Stopping
 from tuner_service.errors import SpecError
 
 
@@ -46,6 +49,12 @@ def test_few_fields_are_a_specification() -> None:
             {"pruner": {"kind": "hyperband", "brackets": None}}, "pruner", Hyperband(brackets=None), id="null"
         ),
         pytest.param({"pruner": Hyperband()}, "pruner", Hyperband(), id="a pruner as an object"),
+        pytest.param(
+            {"pruner": {"kind": "patient", "patience": 1, "wrapped": "median"}},
+            "pruner",
+            Patient(patience=1, wrapped=Median()),
+            id="a wrapped pruner by its kind",
+        ),
         pytest.param({"value": "last"}, "value", LastEpoch(), id="which epoch counts"),
         pytest.param(
             {"value": {"kind": "mean-of-last", "epochs": 3}}, "value", MeanOfLast(epochs=3), id="how many epochs count"
@@ -229,6 +238,48 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         pytest.param(
             {"limits": {"stalled_s": True}}, "limits.stalled_s: must be a valid number, got True", id="nor is it 1.0"
         ),
+        pytest.param({"stop": {"epochs": True}}, "stop.epochs: must be a valid integer, got True", id="nor in a rule"),
+        pytest.param(
+            {"folds": {"splits": 3}},
+            "unknown field 'splits' in the folds specification. Did you mean 'split'?",
+            id="a misspelt field of the folds",
+        ),
+        pytest.param(
+            {"pruner": {"kind": "patient", "patience": 1, "wrapped": {"kind": "hyperband", "min_epoch": 1}}},
+            "unknown field 'min_epoch' in the pruner.wrapped specification. Did you mean 'min_epochs'?",
+            id="a misspelt field of a wrapped pruner",
+        ),
+        pytest.param(
+            {"pruner": {"kind": "patient", "patience": 1, "wrapped": "wilcoxon"}},
+            "pruner.wrapped: {'kind': 'wilcoxon'} is not one of the kinds known here: hyperband, median, percentile, "
+            "successive-halving, threshold",
+            id="a pruner that cannot be wrapped",
+        ),
+        pytest.param(
+            {"sampler": {"kind": "custom", "path": "my-package.Sampler"}},
+            "sampler.path: 'my-package.Sampler' is not the dotted name of a class, such as optuna.samplers.TPESampler",
+            id="a path that is no name",
+        ),
+        pytest.param(
+            {"points": [{"units": [1]}]},
+            "points.0.units: must be text, a number, true, false or null, got [1]",
+            id="a list as a parameter",
+        ),
+        pytest.param({"points": {"units": 1}}, "points: must be a list, got {'units': 1}", id="one point"),
+        pytest.param(
+            {"folds": True}, "folds: must be Folds(...), or a dictionary of its fields, got True", id="no folds at all"
+        ),
+        pytest.param(
+            {"direction": [["maximize"]]},
+            "direction: must be 'minimize' or 'maximize', got ['maximize']",
+            id="a list in a list",
+        ),
+        pytest.param(
+            {"pruner": "wilcoxon", "executions": 6, "prune_on": "val_loss"},
+            "prune_on: wilcoxon compares runs by the objective, val_accuracy, and not by val_loss; leave prune_on out, "
+            "or choose a pruner that judges by epochs, such as hyperband",
+            id="runs judged by another metric",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_what_was_received(fields: dict[str, Any], message: str) -> None:
@@ -236,6 +287,21 @@ def test_a_mistake_is_told_with_what_was_received(fields: dict[str, Any], messag
     with pytest.raises(SpecError) as error:
         make_spec(**fields)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: Folds(n=1), id="folds"),
+        pytest.param(lambda: Stopping(epochs=0), id="stopping rules"),
+        pytest.param(lambda: MeanOfLast(epochs=0), id="the value"),
+    ],
+)
+def test_an_error_in_a_part_is_one_of_the_specification(make: Callable[[], object]) -> None:
+    """It is told without a traceback, which would show pydantic; an error of the user's own models is not."""
+    with pytest.raises(ValidationError) as error:
+        make()
+    assert is_of_specification(error.value)
 
 
 def test_a_missing_field_is_named() -> None:
