@@ -67,6 +67,8 @@ def refit_model(
     left_out: list[str] = []
     batch_size = None
     if study.fit is not None:
+        # As in tuning: what it may look at, and KerasTuner's kind is given.
+        stop.set_params({"epochs": max_epochs})
         study.fit(trial, model, joined, [stop])
     else:
         given = network.options(study, trial, max_epochs)
