@@ -110,6 +110,10 @@ class _Check:
                 options = None
                 with self._stage("fit-options", "fit_options", level):
                     options = network.options(study, trial, spec.max_epochs if spec else _ANY_EPOCHS)
+            elif model is not None and study.fit_options is not None:
+                # Its fit hands them on, and may take others than `model.fit`.
+                with self._stage("fit-options", "fit_options", level):
+                    study.fit_options(trial)
             self.findings += trial.findings
             space = merge(space, trial.distributions)
             if model is not None and options is not None:

@@ -200,6 +200,9 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
 
     model = _guarded("build_model", study.path, lambda: network.build(study, trial, spec.computing.on_one_device))
     if study.fit is not None:
+        if study.fit_options is not None:
+            # Its fit hands them on, so that what they ask for belongs to the space.
+            _guarded("fit_options", study.path, lambda: study.fit_options(trial))  # type: ignore[misc]
         return model, {}
     return model, _guarded("fit_options", study.path, lambda: network.options(study, trial, spec.max_epochs))
 

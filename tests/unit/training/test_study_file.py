@@ -13,9 +13,10 @@ import numpy as np
 import optuna
 import pytest
 
+from tests.records import make_spec
 from tests.unit.training.fakes import FakePipe, make_task
 from tuner_service.errors import StudyFileError
-from tuner_service.training import network, runs, study_file
+from tuner_service.training import inspection, network, runs, study_file
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import EpochWatch
 from tuner_service.training.remote_trial import RemoteTrial
@@ -201,6 +202,24 @@ class TestKerasTuner:
         )
         value, watch, _ = _train(study, tmp_path, {"batch_size": 2})
         assert (value, watch.value, watch.best_epoch, watch.epochs) == ((2.5,), 2.0, 2, 3)
+
+    def test_what_the_options_of_its_fit_ask_for_is_in_the_search_space(self, load: Any) -> None:
+        """So a grid has cells of it, which are never asked for anything else."""
+        study = load(
+            """
+            class Mine:
+                def build(self, hp):
+                    return network(hp.Choice("units", [1, 2]))
+                def fit(self, hp, model, *args, **kwargs):
+                    return model.fit(*args, **kwargs)
+            hypermodel = Mine()
+            def fit_options(hp):
+                return {"batch_size": hp.Choice("batch_size", [2, 4])}
+            """
+        )
+        cells, found = inspection.cells(study, make_spec(sampler="grid", trials=None))
+        assert cells == [{"units": units, "batch_size": size} for units in (1, 2) for size in (2, 4)]
+        assert {name for one in found for name in one} == {"units", "batch_size"}
 
     @pytest.mark.parametrize(
         ("returned", "value"),
