@@ -81,7 +81,7 @@ class Supervisor:
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
-        self._check_alone(study)
+        check_alone(self._storage, study, self._settings)
         with Scratch() as scratch:
             scratch.remove_abandoned()
             return self._work(study, path, digest, artifacts, scratch.folder)
@@ -94,6 +94,12 @@ class Supervisor:
         histories = Histories(self._storage)
         lease = LeaseKeeper(self._storage, study, self._settings, histories, self._notifier)
         patiently(lease.beat)
+        try:
+            # Again, now that others see this one: of two that start at once, the later one goes.
+            check_alone(self._storage, study, self._settings)
+        except SpecError:
+            self._storage.release(self._settings.worker_id)
+            raise
         # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
         lease.start()
@@ -148,21 +154,6 @@ class Supervisor:
             )
         self._settings = replace(self._settings, devices=devices)
 
-    def _check_alone(self, study: StudyRecord) -> None:
-        """Raise ``SpecError`` where the study's sampler learns in memory, and this worker's slots are not one alone."""
-        if not isinstance(study.spec.sampler, CustomSampler):
-            return
-        kept = kept_in_memory(study.spec.sampler)
-        now = self._storage.now()
-        others = [one.worker_id for one in self._storage.workers(study.study_id) if one.alive(now)]
-        others = [one for one in others if one != self._settings.worker_id]
-        if kept and (others or len(self._settings.devices) > 1):
-            raise SpecError(
-                f"{study.spec.sampler.path} keeps what it learns in memory ({', '.join(kept)}), where other slots and "
-                f"workers do not see it, so that {study.name!r} can have one worker with one slot only; "
-                + (f"{', '.join(others)} works on it" if others else "start this one with --slots 1")
-            )
-
     def _hand_back(self) -> None:
         """Make new rows of what was interrupted, whoever claims next takes those first, and tell of the study's end."""
         if self._stopping.is_set() or self._notifier is not None:
@@ -213,6 +204,32 @@ class Supervisor:
                 if not said:
                     _log.warning("%s (waiting up to %.0f s for it)", error, self._settings.wait_s)
                     said = True
+
+
+def check_alone(storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings) -> None:
+    """Look whether a study's sampler learns in memory, and whether this worker's slot is then the study's only one.
+
+    Raises:
+        SpecError: If it has more slots, or another worker was there before.
+    """
+    if not isinstance(study.spec.sampler, CustomSampler):
+        return
+    kept = kept_in_memory(study.spec.sampler)
+    if not kept:
+        return
+    now, workers = storage.now(), {one.worker_id: one for one in storage.workers(study.study_id)}
+    mine = workers.pop(settings.worker_id, None)
+    others = [
+        one.worker_id
+        for one in workers.values()
+        if one.alive(now) and (mine is None or (one.started_at, one.worker_id) < (mine.started_at, mine.worker_id))
+    ]
+    if others or settings.slots > 1:
+        raise SpecError(
+            f"{study.spec.sampler.path} keeps what it learns in memory ({', '.join(kept)}), where other slots and "
+            f"workers do not see it, so that {study.name!r} can have one worker with one slot only; "
+            + (f"{', '.join(others)} works on it" if others else "start this one with --slots 1")
+        )
 
 
 def find_study_file(study: StudyRecord, folder: Path) -> tuple[Path, str]:
