@@ -190,7 +190,9 @@ def open_study(name: str, storage: str | None = None) -> Study:
 
 
 def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
-    while ledger.study(name).ending is None:
+    from tuner_service.ledger.patience import patiently
+
+    while patiently(lambda: ledger.study(name)).ending is None:
         look_after()
         time.sleep(1.0)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tuner_service.errors import TunerServiceError
+from tuner_service.errors import StorageUnavailableError, TunerServiceError
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.parent import SECRETS_PIPE, die_with_parent, hand_over
 
@@ -59,7 +61,9 @@ class LocalWorkers:
         self._command = [sys.executable, "-P", "-m", "tuner_service", "worker", study, *arguments, *beats]
         self._secrets = secrets
         self._log = Path(f"{study}.workers.log")
-        self._workers = [self._start(f"local-{os.getpid()}-{index}-0") for index in range(workers)]
+        # In containers the process has the same number on every machine.
+        self._name = f"local-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._workers = [self._start(f"{self._name}-{index}-0") for index in range(workers)]
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +80,9 @@ class LocalWorkers:
             self._signal(signal.SIGKILL)
             for worker in self._workers:
                 if worker.process.wait() not in (0, _INTERRUPTED):
-                    self._storage.release(worker.worker_id)
+                    # Where the storage is away its leases run out by themselves.
+                    with contextlib.suppress(StorageUnavailableError):
+                        self._storage.release(worker.worker_id)
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -90,11 +96,15 @@ class LocalWorkers:
             code = worker.process.poll()
             if code in (None, 0):
                 continue
-            # It is known to be dead, so nobody has to wait for its leases.
-            self._storage.release(worker.worker_id)
+            try:
+                # It is known to be dead, so nobody has to wait for its leases.
+                self._storage.release(worker.worker_id)
+            except StorageUnavailableError:
+                # Looked after once the storage is back: nothing could be trained anyway.
+                return True
             if code == _MISCONFIGURED or worker.deaths + 1 >= _MAX_DEATHS:
                 raise WorkerFailedError(f"a worker ended with exit code {code}; {self._last_words()}")
-            again = self._start(f"local-{os.getpid()}-{index}-{worker.deaths + 1}")
+            again = self._start(f"{self._name}-{index}-{worker.deaths + 1}")
             again.deaths = worker.deaths + 1
             self._workers[index] = again
         return any(worker.process.poll() is None for worker in self._workers)

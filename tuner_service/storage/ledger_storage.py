@@ -128,6 +128,8 @@ class LedgerStorage(Protocol):
     def insert_attempts(self, study_id: int, new: Sequence[NewAttempt]) -> int:
         """Insert waiting rows and return how many; one whose configuration and attempt are there is left out.
 
+        None is inserted into a study that was deleted.
+
         The first attempt of a configuration that has a point gets its parameters. A retry gets those of the attempt
         that it repeats, with what the sampler noted of it.
         """

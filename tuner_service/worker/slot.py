@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import tempfile
@@ -98,7 +99,8 @@ class Slot:
         if outcome.reason in (Reason.ERROR, Reason.EXHAUSTED):
             # An error that repeats itself ends the study before more trials run into it, and so does a search space
             # without anything new.
-            patiently(lambda: reconcile(self.storage, self.study.name, self.histories))
+            with contextlib.suppress(StudyNotFoundError):  # the next claim tells that it was deleted
+                patiently(lambda: reconcile(self.storage, self.study.name, self.histories))
         if RULES[outcome.reason].counts is Counts.ALWAYS:
             files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
         files.forget_models(attempt.displaced())

@@ -91,8 +91,12 @@ class RedisLedgerStorage(RedisStudies):
         for one in new:
             if (one.configuration, one.attempt) in there:
                 continue
-            row = self._waiting_trial(study_id, one, None if one.params_of is None else by_id[one.params_of])
-            trial_id = self.optuna_storage().create_new_trial(study_id, row)
+            try:
+                row = self._waiting_trial(study_id, one, None if one.params_of is None else by_id[one.params_of])
+                trial_id = self.optuna_storage().create_new_trial(study_id, row)
+            except KeyError:
+                # The study was deleted in the meantime.
+                return 0
             first = rows.first_rows(self._trials(study_id))
             if first[one.configuration, one.attempt] == trial_id:
                 inserted += 1

@@ -92,7 +92,10 @@ def to_attempt(row: Row[Any], others: tuple[float, ...], *, feasible: bool) -> A
 def insert_waiting(connection: Connection, study_id: int, new: Sequence[NewAttempt]) -> int:
     """Insert waiting rows, leaving out those that are there already."""
     # As Optuna does: the study's row is locked while trial numbers are given out.
-    connection.execute(select(t.studies.c.study_id).where(t.studies.c.study_id == study_id).with_for_update()).one()
+    locked = select(t.studies.c.study_id).where(t.studies.c.study_id == study_id).with_for_update()
+    if connection.execute(locked).one_or_none() is None:
+        # It was deleted in the meantime.
+        return 0
     statement = select(_ours.c.configuration, _ours.c.attempt).where(
         _ours.c.study_id == study_id, _ours.c.configuration.in_([one.configuration for one in new])
     )

@@ -1,0 +1,98 @@
+"""Worker processes of this machine, with processes that only say how they ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner_service.coordinator import local_workers
+from tuner_service.coordinator.local_workers import LocalWorkers
+from tuner_service.errors import StorageUnavailableError
+
+
+class FakeProcess:
+    """A process that has ended, or works on."""
+
+    def __init__(self, command: list[str], **_: object) -> None:
+        self.worker_id = command[command.index("--id") + 1]
+        self.code: int | None = None
+
+    def poll(self) -> int | None:
+        """Return how it ended."""
+        return self.code
+
+    def wait(self, timeout: float = 0.0) -> int:
+        """Return how it ended."""
+        return self.code or 0
+
+    def send_signal(self, number: int) -> None:
+        """End."""
+        self.code = 75
+
+
+class FakeStorage:
+    """Hears who is dead, unless it is away."""
+
+    def __init__(self) -> None:
+        self.released: list[str] = []
+        self.away = False
+
+    def release(self, worker_id: str) -> None:
+        """Take note."""
+        if self.away:
+            raise StorageUnavailableError("away")
+        self.released.append(worker_id)
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    """Provide a storage."""
+    return FakeStorage()
+
+
+@pytest.fixture
+def local(storage: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalWorkers:
+    """Provide two workers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_workers.subprocess, "Popen", FakeProcess)
+    return _started(storage)
+
+
+def _started(storage: Any) -> LocalWorkers:
+    return LocalWorkers(storage, "digits", [], workers=2, secret_url="sqlite:///tuner.db")
+
+
+def _processes(local: LocalWorkers) -> list[Any]:
+    return [one.process for one in local._workers]
+
+
+def test_no_two_workers_have_one_id(local: LocalWorkers, storage: FakeStorage) -> None:
+    """Also where the process has the same number, as in containers on two machines, and after a death."""
+    (first, _), others = _processes(local), _processes(_started(storage))
+    ids = {one.worker_id for one in (*_processes(local), *others)}
+    first.code = -9
+    assert local.look_after()
+    assert storage.released == [first.worker_id]
+    assert len(ids | {one.worker_id for one in _processes(local)}) == 5
+
+
+def test_a_storage_that_is_away_does_not_end_a_run(local: LocalWorkers, storage: FakeStorage) -> None:
+    """A worker that died meanwhile is started again once it is back."""
+    dead = _processes(local)[0]
+    dead.code, storage.away = -9, True
+    assert local.look_after()
+    assert _processes(local)[0] is dead
+    storage.away = False
+    assert local.look_after()
+    assert _processes(local)[0] is not dead
+
+
+def test_a_storage_that_is_away_at_the_end_does_not_hide_how_it_ended(
+    local: LocalWorkers, storage: FakeStorage
+) -> None:
+    """The leases run out by themselves."""
+    _processes(local)[0].code, storage.away = -9, True
+    with local:
+        pass
