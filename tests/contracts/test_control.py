@@ -14,7 +14,7 @@ from tests.records import make_new_study
 from tuner_service.bootstrap import open_storage
 from tuner_service.coordinator.collect import Collected, collect
 from tuner_service.coordinator.control import cancel, enqueue, pause, resume, retry, stop
-from tuner_service.domain.attempt import Attempt, Param
+from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import Failure, Outcome, Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
@@ -67,6 +67,10 @@ def _end(storage: LedgerStorage, study: StudyRecord, reason: Reason, value: floa
 
 def _row(storage: LedgerStorage, study: StudyRecord, attempt: RunningAttempt) -> Attempt:
     return next(one for one in storage.attempts(study.study_id) if one.trial_id == attempt.claim.trial_id)
+
+
+def _beat(storage: LedgerStorage, study: StudyRecord, worker_id: str) -> None:
+    storage.beat(WorkerInfo(worker_id, study.study_id, "host", 7, 1, 0.0, 0.0, lease_s=60.0), [])
 
 
 def _waiting(storage: LedgerStorage, study: StudyRecord) -> list[tuple[int, int]]:
@@ -318,3 +322,23 @@ class TestCollect:
         retry(storage, study.name)
         assert collect(storage, study.name) == Collected(models=0, checkpoints=0)
         assert self._names(study, failed.number) == {checkpoint_file(3)}
+
+
+def test_rows_that_were_withdrawn_and_wait_again_make_room_too(storage: LedgerStorage, study: StudyRecord) -> None:
+    """Nobody has drawn them, although they are no first attempts."""
+    _beat(storage, study, "w1")
+    storage.insert_attempts(study.study_id, [NewAttempt(one, 0) for one in range(4)])
+    stop(storage, study.name)
+    resume(storage, study.name)
+    assert _waiting(storage, study) == [(one, 1) for one in range(4)]
+    assert enqueue(storage, study.name, {"units": 7}) == 0
+    claim = storage.claim(study.study_id, "w1", lease_s=60.0, code="c0de")
+    assert claim is not None
+    assert (claim.configuration, claim.params) == (0, {"units": 7})
+
+
+def test_nothing_is_inserted_into_a_study_that_was_deleted(storage: LedgerStorage, study: StudyRecord) -> None:
+    """Whoever reconciled it in that moment goes on."""
+    storage.delete_study(study.study_id)
+    assert storage.insert_attempts(study.study_id, [NewAttempt(3, 0)]) == 0
+    assert storage.insert_attempts(study.study_id, [NewAttempt(0, 1, params_of=1)]) == 0

@@ -12,18 +12,22 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
-from tests.records import make_new_study
+from tests.records import make_new_study, make_spec
 from tuner_service.bootstrap import open_storage
 from tuner_service.coordinator.collect import collect
+from tuner_service.coordinator.points import points_of
 from tuner_service.domain.outcome import Outcome, Reason, State
+from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import NotInStudyError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.results import trials as reading
+from tuner_service.search.space import merge
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import MODEL_FILE
+from tuner_service.training.inspection import Inspection
 
 _RATE = FloatDistribution(0.0, 1.0)
 
@@ -118,3 +122,50 @@ def test_models_of_the_front_are_kept_and_others_collected(storage: LedgerStorag
     waiting = next(one.number for one in storage.attempts(study.study_id) if one.state is State.WAITING)
     with pytest.raises(NotInStudyError, match="is not complete, but waiting"):
         reading.best(storage, study.name, waiting)
+
+
+def test_another_study_starts_from_the_front(storage: LedgerStorage, tmp_path: Path) -> None:
+    """From its best by the first objective on; what is dominated, or breaks a constraint, comes last."""
+    study = _study(storage, tmp_path / "artifacts")
+    rates = {}
+    for values, constraint in [((0.5, 300.0), 0.0), ((0.9, 300.0), 0.0), ((0.4, 100.0), 0.0), ((0.99, 50.0), 1.0)]:
+        attempt = _run(storage, study)
+        rates[values[0]] = attempt.suggest("rate", _RATE)
+        attempt.set_constraint("size", constraint)
+        attempt.settle(Outcome(Reason.FINISHED, values[0], others=values[1:], epochs=3))
+    spec = make_spec(name="next", warm_start=["digits"])
+    inspection = Inspection(spec, "build_model", [], Provenance())
+    points = points_of(storage, inspection, merge({}, {"rate": _RATE}))
+    assert [one.params["rate"] for one in points] == [rates[one] for one in (0.9, 0.4, 0.5, 0.99)]
+
+
+def test_a_generation_has_children_of_its_parents_with_several_workers(storage: LedgerStorage, tmp_path: Path) -> None:
+    """NSGA-II: three workers train at a time, and the second generation takes its values from the first."""
+    sampler = {"kind": "nsga2", "population": 6, "mutation_probability": 0.0, "swapping_probability": 0.0}
+    study = _study(storage, tmp_path / "artifacts", sampler=sampler, metric=["val_loss", "parameters"], trials=12)
+    space = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)}
+    drawn: list[dict[str, float]] = []
+    for _ in range(4):
+        running = []
+        for worker_id in ("w1", "w2", "w3"):
+            reconcile(storage, study.name)
+            claim = storage.claim(study.study_id, worker_id, lease_s=60.0, code="c0de")
+            assert claim is not None
+            attempt = RunningAttempt(storage, study, claim, worker_id)
+            params = {name: attempt.suggest(name, one) for name, one in space.items()}
+            assert attempt.drawn(repeats=True)
+            running.append((attempt, params))
+        for attempt, params in running:
+            # Both are best at zero, so that the front is one trial, and the order of all is known.
+            attempt.settle(Outcome(Reason.FINISHED, params["x"], others=(params["x"],), epochs=1))
+            drawn.append(params)
+    notes = [one.system_attrs.get("NSGAIISampler:generation") for one in _optuna_trials(storage, study)][:12]
+    assert notes == [0] * 6 + [1] * 6
+    first, second = drawn[:6], drawn[6:]
+    for one in second:
+        for name in space:
+            assert any(abs(one[name] - parent[name]) < 1e-9 for parent in first), "it is of no parent"
+
+
+def _optuna_trials(storage: LedgerStorage, study: StudyRecord) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=study.name, storage=storage.optuna_storage()).trials

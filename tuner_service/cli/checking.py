@@ -108,7 +108,7 @@ def _print_plan(plan: Plan) -> None:
     out.print(f"epochs   {ahead.epochs_unpruned} without pruning")
     if spec.pruner.kind != "none":
         out.print(f"         {plan.epochs:.0f} expected, {share:.0%} of them ({source})")
-    if ahead.random is not None and not plan.settled:
+    if ahead.random:
         part = ahead.random / ahead.configurations
         out.print(
             f"sampler  {ahead.random} of {count(ahead.configurations, 'configuration')} ({part:.0%}) are random: "

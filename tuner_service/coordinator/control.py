@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, settled_by
+from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, is_undrawn, settled_by
 from tuner_service.domain.ending import reached
 from tuner_service.domain.outcome import State
 from tuner_service.domain.sampler import is_exhaustive
@@ -107,12 +107,11 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
         NewAttempt(one, 0, params=params, forced=True) for one in range(study.points, study.budget) if one not in taken
     ]
     new = new[:1]
-    for one in attempts:
+    for configuration, mine in by_configuration(attempts).items():
         # A row that waits for the sampler makes room; one with a point of its own stays.
-        undrawn = one.state is State.WAITING and one.attempt == 0 and not one.forced
-        undrawn = undrawn and one.configuration >= study.points
-        if not new and undrawn and storage.withdraw([one.trial_id]):
-            new = [NewAttempt(one.configuration, 1, params=params, forced=True)]
+        undrawn = configuration >= study.points and is_undrawn(mine)
+        if not new and undrawn and storage.withdraw([mine[-1].trial_id]):
+            new = [NewAttempt(configuration, mine[-1].attempt + 1, params=params, forced=True)]
     if not new:
         raise NotInStudyError(
             f"all {study.budget} trials of {name!r} are drawn already; make room with `tuner extend {name} --trials "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner_service.domain.attempt import Param
-from tuner_service.domain.direction import is_better
+from tuner_service.domain.front import front
 from tuner_service.domain.outcome import State
 from tuner_service.domain.sampler import Grid
 from tuner_service.domain.spec import StudySpec
@@ -68,9 +68,17 @@ def _best_of_others(storage: LedgerStorage, spec: StudySpec, space: Mapping[str,
 
 def _best_first(storage: LedgerStorage, name: str, space: Mapping[str, str]) -> list[Point]:
     study = storage.study(name)
-    sign = -1 if is_better(1.0, 0.0, study.spec.better) else 1
+    sign = -1 if study.spec.better == "maximize" else 1
     complete = [one for one in storage.trials(study.study_id) if one.attempt.state is State.COMPLETE and one.params]
-    complete.sort(key=lambda one: sign * (one.attempt.value or 0.0))
+    on_front = {one.number for one in front([one.attempt for one in complete], study.spec.directions)}
+    complete.sort(
+        # Of several objectives the front first, from the best by the first of them on.
+        key=lambda one: (
+            not one.attempt.feasible,
+            one.attempt.number not in on_front,
+            sign * (one.attempt.value or 0.0),
+        )
+    )
     return [Point(one.params, f"trial {one.attempt.number} of {name}") for one in complete if _fits(one, space)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner_service.domain.direction import Direction, is_better
@@ -77,6 +77,19 @@ def settled_by(attempts: Iterable[Attempt], max_attempts: int) -> Attempt | None
             if charged >= max_attempts:
                 return attempt
     return None
+
+
+def is_undrawn(attempts: Sequence[Attempt]) -> bool:
+    """Return whether a configuration waits that nobody has drawn, nor given a point; its attempts are these in order.
+
+    What was withdrawn while it waited is as if it had never been.
+    """
+    *before, last = attempts
+    return (
+        last.state is State.WAITING
+        and not any(one.forced for one in attempts)
+        and all(one.reason is Reason.WITHDRAWN for one in before)
+    )
 
 
 def best_attempt(attempts: Iterable[Attempt], direction: Direction) -> Attempt | None:

@@ -37,8 +37,9 @@ def reached(spec: StudySpec, attempts: Sequence[Attempt], *, now: float, since: 
     if stop.device_hours is not None and (hours := device_hours(attempts, now=now)) >= stop.device_hours:
         return Reached("device_hours", f"stop.device_hours={stop.device_hours:g}: its trials took {hours:.4g} hours")
     best = best_attempt(attempts, spec.better)
-    if stop.target is not None and best is not None and not is_better(stop.target, best.value, spec.better):
-        reaches = f"trial {best.number} reached {spec.metrics[0]} {best.value:.6g}"
+    allowed = best if best is not None and best.feasible else None
+    if stop.target is not None and allowed is not None and not is_better(stop.target, allowed.value, spec.better):
+        reaches = f"trial {allowed.number} reached {spec.metrics[0]} {allowed.value:.6g}"
         return Reached("target", f"stop.target={stop.target:g}: {reaches}")
     if stop.patience is not None and (waited := without_gain(spec, attempts, since=since)) >= stop.patience:
         than = "none is complete" if best is None else f"the best is trial {best.number} with {best.value:.6g}"
@@ -107,7 +108,8 @@ def device_hours(attempts: Iterable[Attempt], *, now: float) -> float:
 def without_gain(spec: StudySpec, attempts: Iterable[Attempt], *, since: float) -> int:
     """Return how many configurations were settled after a time, one after another, since the best value was found.
 
-    With several objectives, since one was found that none before it dominates or equals.
+    With several objectives, since one was found that none before it dominates or equals. What breaks a constraint is
+    compared only until there is one that does not.
     """
     decisive = (settled_by(mine, spec.max_attempts) for mine in by_configuration(attempts).values())
     settled = sorted((one for one in decisive if one is not None), key=lambda one: (one.ended_at or 0.0, one.number))
@@ -115,10 +117,14 @@ def without_gain(spec: StudySpec, attempts: Iterable[Attempt], *, since: float) 
     waited = 0
     for one in settled:
         gained = one.state is State.COMPLETE and len(one.values) == len(spec.metrics)
+        if one.feasible and not any(other.feasible for other in best):
+            rivals: list[Attempt] = []
+        else:
+            rivals, gained = best, gained and (one.feasible or not any(other.feasible for other in best))
         if gained and not any(
-            other.values == one.values or dominates(other.values, one.values, spec.directions) for other in best
+            other.values == one.values or dominates(other.values, one.values, spec.directions) for other in rivals
         ):
-            best, waited = [*best, one], 0
+            best, waited = [*rivals, one], 0
         elif (one.ended_at or 0.0) > since:
             waited += 1
     return waited

@@ -41,7 +41,7 @@ class Forecast:
     simulated: bool  #: whether the pruner could be simulated
 
 
-def forecast(spec: StudySpec, configurations: int, *, slots: int) -> Forecast:
+def forecast(spec: StudySpec, configurations: int, *, slots: int, settled: int = 0) -> Forecast:
     """Return what a study is expected to take.
 
     Its pruner judges simulated curves that rise to a value of their own, at a pace of their own, with noise. Bounds of
@@ -51,6 +51,7 @@ def forecast(spec: StudySpec, configurations: int, *, slots: int) -> Forecast:
         spec: The study's specification.
         configurations: How many of its configurations are ahead.
         slots: Trials at a time.
+        settled: How many it has settled before.
     """
     if configurations == 0:
         return Forecast(0, 0, 0.0, (0.0, 0.0), 0.0, [], 0, simulated=True)
@@ -69,7 +70,7 @@ def forecast(spec: StudySpec, configurations: int, *, slots: int) -> Forecast:
         epochs_range=(epochs[len(epochs) // 20], epochs[-1 - len(epochs) // 20]),
         longest=statistics.fmean(run.longest for run in runs),
         rungs=[Rung(bracket, epoch, number / len(runs)) for (bracket, epoch), number in sorted(reached.items())],
-        random=None if startup is None else min(startup, configurations),
+        random=None if startup is None else min(max(startup - settled, 0), configurations),
         simulated=not isinstance(judging, Threshold),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt
+from tuner_service.domain.attempt import MAX_INTERRUPTIONS, Attempt, NewAttempt, is_undrawn
 from tuner_service.domain.ending import Reached, reached
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
@@ -122,7 +122,7 @@ def _exhausted(
     settled: int,
 ) -> list[Action]:
     """Return what is to be done once there is nothing more to draw: what has its parameters is still settled."""
-    undrawn = [one for one in waiting if one.attempt == 0 and not one.forced and one.configuration >= study.points]
+    undrawn = [one for one in waiting if one.configuration >= study.points and is_undrawn(grouped[one.configuration])]
     retries = [grouped[one] for one in missing if _has_parameters(study, grouped[one])]
     points = [one for one in range(min(study.points, study.budget)) if one not in grouped]
     actions: list[Action] = [Withdraw(one.trial_id) for one in undrawn]

@@ -91,7 +91,7 @@ def plan_study(storage: LedgerStorage, name: str, *, slots: int) -> Plan:
     return Plan(
         spec=summary.study.spec,
         slots=slots,
-        forecast=forecast(summary.study.spec, left, slots=slots),
+        forecast=forecast(summary.study.spec, left, slots=slots, settled=summary.settled),
         settled=summary.settled,
         epochs_each=_epochs_each(summary),
         epoch_s=_middle(took) if took else None,

@@ -29,9 +29,8 @@ class RebuiltCmaEs(BaseSampler):
     Source: Hansen, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772, by the package ``cmaes``.
     """
 
-    def __init__(self, spec: CmaEs, *, study_seed: int, own_seed: int) -> None:
+    def __init__(self, spec: CmaEs, *, own_seed: int) -> None:
         self._spec = spec
-        self._study_seed = study_seed
         self._own_seed = own_seed
         self._independent = optuna.samplers.RandomSampler(seed=own_seed)
         self._search_space = IntersectionSearchSpace()
@@ -57,7 +56,7 @@ class RebuiltCmaEs(BaseSampler):
             mean=np.full(len(search_space), 0.5),
             sigma=self._spec.sigma,
             bounds=np.array([[0.0, 1.0]] * len(search_space)),
-            seed=self._study_seed,
+            seed=self._own_seed,
             n_max_resampling=10 * len(search_space),
             population_size=self._spec.population,
         )
@@ -71,7 +70,6 @@ class RebuiltCmaEs(BaseSampler):
             return {}
         for begin in range(0, len(told) - size + 1, size):
             optimizer.tell(told[begin : begin + size])
-        optimizer.reseed_rng(self._own_seed)
         point = optimizer.ask()
         return {name: from_unit(one, share) for (name, one), share in zip(search_space.items(), point, strict=True)}
 

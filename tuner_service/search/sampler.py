@@ -100,7 +100,7 @@ def _make(
             # Here, not above: the package brings half of SciPy, for which no command should wait.
             from tuner_service.search.cma_es import RebuiltCmaEs
 
-            return RebuiltCmaEs(sampler, study_seed=seed, own_seed=own_seed)
+            return RebuiltCmaEs(sampler, own_seed=own_seed)
         case QuasiRandom():
             if draw:
                 # Its place in the sequence is taken.

@@ -58,6 +58,21 @@ def _reached(stop: dict[str, Any], *attempts: Attempt, since: float = 0.0, **fie
         ),
         pytest.param({"target": 0.9}, [_done(0, value=0.89)], None, id="below the target"),
         pytest.param(
+            {"target": 0.9}, [_done(0, value=0.95, feasible=False)], None, id="the target with a constraint broken"
+        ),
+        pytest.param(
+            {"patience": 1},
+            [_done(0, value=0.95, feasible=False), _done(1, value=0.5)],
+            None,
+            id="the first one that breaks no constraint is a gain",
+        ),
+        pytest.param(
+            {"patience": 1},
+            [_done(0, value=0.5), _done(1, value=0.95, feasible=False)],
+            "stop.patience=1: 1 trials without a better value, the best is trial 0 with 0.5",
+            id="one that breaks a constraint is none",
+        ),
+        pytest.param(
             {"target": 0.9},
             [_done(0, value=0.9)],
             "stop.target=0.9: trial 0 reached val_accuracy 0.9",

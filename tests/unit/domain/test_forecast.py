@@ -110,6 +110,12 @@ def test_later_rungs_are_reached_by_fewer() -> None:
         assert one.bracket != following.bracket or one.reached >= following.reached
 
 
+@pytest.mark.parametrize(("settled", "left", "random"), [(0, 40, 10), (4, 36, 6), (10, 30, 0), (38, 2, 0)])
+def test_what_was_drawn_at_random_before_is_not_ahead(settled: int, left: int, random: int) -> None:
+    """The first ten configurations of a study are, not those of what is left of it."""
+    assert forecast(make_spec(trials=40, sampler="tpe"), left, slots=1, settled=settled).random == random
+
+
 def test_a_threshold_is_not_simulated() -> None:
     """Nobody knows the scale of the metric: no epoch is promised to be saved."""
     ahead = _forecast(make_spec(pruner={"kind": "threshold", "upper": 1.0}), slots=1)

@@ -52,6 +52,12 @@ def test_it_goes_on_from_the_trials_alone() -> None:
     assert [one.params for one in rest.trials] == [one.params for one in whole.trials]
 
 
+def test_a_seed_may_be_as_large_as_it_likes() -> None:
+    """The package takes 32 bits; a study's seed has no limit, and another seed is another study."""
+    one, other = (_run(CmaEs(), 20, seed=seed).trials[-1].params for seed in (2**40, 2**40 + 1))
+    assert one != other
+
+
 def test_the_order_in_which_trials_are_numbered_does_not_matter() -> None:
     """A generation is what ended together: a trial that was begun early and ended late comes late."""
     ended = _run(CmaEs(), 20, seed=2).trials
