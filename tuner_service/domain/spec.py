@@ -332,7 +332,7 @@ def explain(error: ValidationError) -> str:
 
 def is_of_specification(error: ValidationError) -> bool:
     """Return whether an error is about a part of a specification, not about a model of the user's own."""
-    return error.title in {part.__name__ for part in (StudySpec, *_PARTS.values())}
+    return error.title == StudySpec.__name__ or error.title in {part.__name__ for part in _PARTS.values()}
 
 
 def _explain_one(one: Mapping[str, Any]) -> str:

@@ -202,7 +202,7 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
     if study.fit is not None:
         if study.fit_options is not None:
             # Its fit hands them on, so that what they ask for belongs to the space.
-            _guarded("fit_options", study.path, lambda: study.fit_options(trial))  # type: ignore[misc]
+            _guarded("fit_options", study.path, lambda: study.fit_options(trial))
         return model, {}
     return model, _guarded("fit_options", study.path, lambda: network.options(study, trial, spec.max_epochs))
 
