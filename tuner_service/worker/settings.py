@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuner_service.errors import SpecError
 from tuner_service.worker.outbox import default_folder
 
 
@@ -31,6 +32,13 @@ class WorkerSettings:
     idle_s: float = 1.0  #: pause of a slot that found nothing to do
     wait_s: float = 60.0  #: how long to wait for the tables and the study to be made
     outbox: Path = field(default_factory=default_folder)  #: where outcomes wait while the storage is away
+
+    def __post_init__(self) -> None:
+        if self.lease_s < 2 * self.beat_s:
+            raise SpecError(
+                f"a lease of {self.lease_s:g} s is shorter than two beats of {self.beat_s:g} s, so that the trials of "
+                "workers that live would be given away; lengthen --lease, or shorten --beat"
+            )
 
     @property
     def slots(self) -> int:

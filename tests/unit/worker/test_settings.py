@@ -1,0 +1,17 @@
+"""What a worker may be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tuner_service.errors import SpecError
+from tuner_service.worker.settings import WorkerSettings
+
+
+def test_a_lease_outlives_two_beats() -> None:
+    """A worker that lives keeps what it trains; the error says which option to change."""
+    WorkerSettings("digits", Path(), ["-1"], beat_s=1.0, lease_s=2.0)
+    with pytest.raises(SpecError, match=r"a lease of 5 s is shorter than two beats of 10 s.*lengthen --lease"):
+        WorkerSettings("digits", Path(), ["-1"], lease_s=5.0)
