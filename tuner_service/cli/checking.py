@@ -18,6 +18,7 @@ from tuner_service.cli.output import count, duration, out, print_json, table
 from tuner_service.coordinator.checking import check as check_file
 from tuner_service.domain.finding import Level
 from tuner_service.domain.forecast import Rung
+from tuner_service.errors import SpecError
 from tuner_service.results.planning import Plan, plan_file, plan_study
 from tuner_service.worker.machine import NO_GPU, gpus, slot_devices
 
@@ -67,6 +68,11 @@ def plan(
             here = (devices[0] if devices else NO_GPU) if measure else None
             found = plan_file(Path(what), o.changes(config, set_), slots=on, devices=here)
     else:
+        if measure or set_ or config:
+            raise SpecError(
+                f"--measure, --set and --config are for a study file, and {what!r} is taken for the name of a study, "
+                "which is planned by what its trials took; leave them out, or name the file"
+            )
         found = plan_study(o.connect(storage), what, slots=on)
     if json:
         print_json("plan", _plan_fields(found))
