@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ class LocalWorkers:
         self._secrets = secrets
         self._log = Path(f"{study}.workers.log")
         # In containers the process has the same number on every machine.
-        self._name = f"local-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._name = f"local-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._workers = [self._start(f"{self._name}-{index}-0") for index in range(workers)]
 
     def __enter__(self) -> Self:

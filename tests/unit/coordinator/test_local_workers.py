@@ -61,7 +61,7 @@ def local(storage: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def _started(storage: Any) -> LocalWorkers:
-    return LocalWorkers(storage, "digits", [], workers=2, secret_url="sqlite:///tuner.db")
+    return LocalWorkers(storage, "digits", [], workers=2, secrets="sqlite:///tuner.db")
 
 
 def _processes(local: LocalWorkers) -> list[Any]:
