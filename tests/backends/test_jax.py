@@ -14,16 +14,9 @@ _TESTS = Path(__file__).parents[1]
 #: Kinds of networks for every run of the tests; `make soak` has all.
 _KINDS = (
     "regularizers, constraint, batch norm, noise, dropout",
-    "a loss of its own, two metrics",
     "schedule, momentum, clipping",
-    "row weights",
     "class weights, one-hot labels, many metrics",
     "convolution",
-    "averaged weights, accumulated gradients",
-    "embedding",
-    "plateau and early stopping",
-    "inputs and outputs in lists",
-    "subclassed",
     "a step of its own",
 )
 
@@ -50,20 +43,15 @@ def _test(folder: Path, *tests: str) -> None:
 
 
 def test_compiled_epochs_agree_with_fit_on_jax(tmp_path: Path) -> None:
-    """For networks of twelve kinds; and a trial may have a precision, steps in one call, and two devices there."""
+    """For networks of five kinds; and runs that train together come to what each comes to alone."""
     agreement = "backends/test_agreement.py::test_compiled_epochs_and_fit_agree"
-    _test(tmp_path, "backends/test_computing.py", *(f"{agreement}[{kind}]" for kind in _KINDS))
-
-
-def test_runs_train_together_on_jax(tmp_path: Path) -> None:
-    """Each comes to what it comes to alone, and stops on its own; `make soak` has the rest."""
-    alone = "test_a_run_comes_to_what_it_comes_to_alone[stopped at different epochs]"
-    _test(tmp_path, f"backends/test_together.py::{alone}")
+    alone = "backends/test_together.py::test_a_run_comes_to_what_it_comes_to_alone[stopped at different epochs]"
+    _test(tmp_path, alone, *(f"{agreement}[{kind}]" for kind in _KINDS))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_training_does_on_jax_what_it_does_on_tensorflow(tmp_path: Path) -> None:
     """Compiled epochs agree with ``fit`` there, and a training that goes on is the uninterrupted one."""
-    agreement = ("backends/test_agreement.py", "backends/test_together.py")
-    _test(tmp_path, *agreement, "unit/training/test_engine.py", "unit/training/test_network.py")
+    training = ("backends/test_agreement.py", "backends/test_together.py", "backends/test_computing.py")
+    _test(tmp_path, *training, "unit/training/test_engine.py", "unit/training/test_network.py")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.tuner import Tuner, settled
 
 
+@pytest.mark.soak
 def test_study_file_runs_on_jax_as_it_is(tuner: Tuner) -> None:
     """The backend is the study's from then on: its workers use it, and another one is refused."""
     tuner.add_study("digits")

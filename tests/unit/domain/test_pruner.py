@@ -415,7 +415,7 @@ _VALUES = st.integers(0, 4).map(lambda step: step / 8)
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     best=st.lists(_VALUES, min_size=1, max_size=12),
     mine=st.lists(_VALUES, min_size=1, max_size=12),

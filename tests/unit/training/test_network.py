@@ -208,7 +208,7 @@ class TestGoingOn:
             np.testing.assert_array_equal(one, other)
 
         assert ended.pipe.of("resumed") == [[3, 0]]
-        assert [epoch for epoch, _, _ in ended.pipe.of("progress")] == list(range(4, at_once.watch.epochs + 1))
+        assert [epoch for epoch, *_ in ended.pipe.of("progress")] == list(range(4, at_once.watch.epochs + 1))
         assert ended.pipe.of("report") == at_once.pipe.of("report"), "what the earlier attempt reported is not lost"
 
     def test_each_epoch_is_saved_where_that_is_asked_for(self, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ class TestGoingOn:
         assert resumed.pipe.of("resumed") == [[1, 0]]
         begun = _train(_dense_study(), tmp_path, make_task(checkpoints=bad))
         assert begun.pipe.of("resumed") == []
-        assert [epoch for epoch, _, _ in begun.pipe.of("progress")] == list(range(1, MAX_EPOCHS + 1))
+        assert [epoch for epoch, *_ in begun.pipe.of("progress")] == list(range(1, MAX_EPOCHS + 1))
 
 
 class _Values(keras.callbacks.Callback):  # type: ignore[misc]

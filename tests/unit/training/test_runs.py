@@ -120,7 +120,7 @@ def test_folds_and_executions_are_what_a_loop_over_the_splitter_gives(tmp_path: 
     assert records[0].seed == task.seed
     curves = json.loads((tmp_path / CURVE_FILE).read_text())
     assert [min(one["val_loss"]) for one in curves] == done.values
-    assert [epoch for epoch, _, _ in done.pipe.of("progress")] == list(range(1, 9)), "epochs count over all runs"
+    assert [epoch for epoch, *_ in done.pipe.of("progress")] == list(range(1, 9)), "epochs count over all runs"
 
 
 def test_a_single_run_is_what_it_was_without_any(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ class TestGoingOn:
         assert begun.pipe.of("checkpoint") == [[4, saved]]
         ended = _Training(tmp_path, replace(self._TASK, checkpoints=[saved]), study)
         assert ended.values == at_once.values
-        assert [epoch for epoch, _, _ in ended.pipe.of("progress")] == [5, 6]
+        assert [epoch for epoch, *_ in ended.pipe.of("progress")] == [5, 6]
 
     def test_finished_runs_are_saved_now_and_then(self, tmp_path: Path) -> None:
         """Between runs as within them."""
