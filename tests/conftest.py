@@ -24,9 +24,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # A run that is terminated stops its servers, as one that is interrupted does.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-# How long an example takes says something of the machine only.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# How long an example takes says something of the machine only; and the same examples each time, so that a run that
+# fails says something of the change.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 _numbers = itertools.count()
 

@@ -265,7 +265,8 @@ class Choice(HyperParameter):
             )
         self.values: list[Any] = [kind(value) for value in values]
         if default is not None:
-            default = kind(default) if kind in (str, int) else default
+            if kind is not float:
+                default = str(default) if kind is str else int(default)
             if default not in self.values:
                 raise ValueError(f"Choice({name!r}): the default {default!r} is not one of {self.values}")
         self._default = default

@@ -11,7 +11,7 @@ import keras
 import keras_tuner
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tuner_service.training.hyperparameters import HyperParameters, make_hp
@@ -135,6 +135,7 @@ def test_defaults_are_those_of_keras_tuner(program: list[Any], values: dict[str,
     assert ours.get_config() == theirs.get_config()
 
 
+@example([("define", "Choice", "a", {"values": [True, False], "ordered": None, "default": 0.5})], {}, 0)
 @_thorough
 @given(_PROGRAMS, _GIVEN, st.integers(0, 99))
 def test_with_the_values_of_a_trial_it_does_what_keras_tuner_does(

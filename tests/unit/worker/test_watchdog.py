@@ -124,9 +124,10 @@ def test_what_a_storage_took_is_not_the_childs_time(cgroup: Path, idle: int) -> 
     ],
 )
 def test_a_child_is_ended_before_the_container_is(
-    cgroup: Path, memory: dict[str, int], expected: Reason | None
+    cgroup: Path, memory: dict[str, int], expected: Reason | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a share of the container's memory."""
+    monkeypatch.setattr(watchdog, "_is_largest", lambda _: True)
     watch = Watchdog(Limits(), started_at=0.0, cgroup=cgroup)
     assert _reason(watch, 1.0) is None
     _write_memory(cgroup, **memory)  # type: ignore[arg-type]
