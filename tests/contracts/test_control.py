@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tests.records import make_new_study
-from tuner_service.bootstrap import open_storage
 from tuner_service.coordinator.collect import Collected, collect
 from tuner_service.coordinator.control import cancel, enqueue, pause, resume, retry, stop
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
@@ -30,14 +28,6 @@ _UNITS, _RATE = IntDistribution(1, 100), FloatDistribution(1e-4, 1e-1, log=True)
 _KIND = CategoricalDistribution(["relu", "tanh", None])
 _SPACE = merge({}, {"units": _UNITS, "rate": _RATE, "kind": _KIND})
 _ERROR = Failure("ValueError", "no")
-
-
-@pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
 
 
 @pytest.fixture

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-
-import pytest
-
 from tests.receiver import receiving
 from tests.records import make_new_study
-from tuner_service.bootstrap import open_storage
 from tuner_service.domain.attempt import NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason
 from tuner_service.domain.study import Ending
 from tuner_service.ledger.notices import Notifier, Webhook
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.ledger_storage import LedgerStorage
-
-
-@pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
 
 
 def test_a_notice_is_noted_once(storage: LedgerStorage) -> None:

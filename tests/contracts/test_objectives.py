@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from tests.records import make_new_study, make_spec
-from tuner_service.bootstrap import open_storage
 from tuner_service.coordinator.collect import collect
 from tuner_service.coordinator.points import points_of
 from tuner_service.domain.outcome import Outcome, Reason, State
@@ -30,14 +27,6 @@ from tuner_service.training.assignment import MODEL_FILE
 from tuner_service.training.inspection import Inspection
 
 _RATE = FloatDistribution(0.0, 1.0)
-
-
-@pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
 
 
 def _study(storage: LedgerStorage, artifacts: Path, **fields: Any) -> StudyRecord:

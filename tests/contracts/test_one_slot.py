@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import optuna
 import pytest
 
 from tests.records import make_new_study
-from tuner_service.bootstrap import open_storage
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import SpecError
@@ -30,14 +27,6 @@ class Remembering(optuna.samplers.RandomSampler):
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
         """Count."""
         self.seen += 1
-
-
-@pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
 
 
 @pytest.fixture

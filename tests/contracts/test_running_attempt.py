@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -29,14 +29,6 @@ _SPACE: dict[str, BaseDistribution] = {
     "units": IntDistribution(1, 10_000),
     "kind": CategoricalDistribution(["a", "b", None]),
 }
-
-
-@pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
 
 
 def _study(storage: LedgerStorage, **fields: Any) -> StudyRecord:

@@ -30,14 +30,6 @@ _HOST = "http://127.0.0.1"
 
 
 @pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
-
-
-@pytest.fixture
 def study(storage: LedgerStorage, tmp_path: Path) -> StudyRecord:
     """Provide a study with a trial that is complete, one that diverged, one that runs, and one that waits."""
     return seed(storage, tmp_path)

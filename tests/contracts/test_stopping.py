@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -23,14 +22,6 @@ from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
 
 _WORKERS = 4
-
-
-@pytest.fixture
-def storage(storage_url: str) -> Iterator[LedgerStorage]:
-    """Provide an empty storage."""
-    with closing(open_storage(storage_url)) as opened:
-        opened.create_tables()
-        yield opened
 
 
 def _study(storage: LedgerStorage, **fields: Any) -> StudyRecord:

@@ -42,7 +42,6 @@ class Assignment:
     reported: frozenset[int]  #: epochs whose metric is reported to Optuna
     folder: str  #: for the files of the attempt
     devices: str  #: the GPUs it may use, as CUDA_VISIBLE_DEVICES has them; "-1" is none
-    attributes: Mapping[str, object] = field(default_factory=dict)
     checkpoints: Sequence[str] = ()  #: files of earlier attempts in the folder, the one to go on from first
     engine: Engine = "auto"  #: how epochs are trained
     computing: Computing = field(default_factory=Computing)  #: how networks are computed

@@ -104,7 +104,7 @@ def _keras_settings() -> KerasSettings:
 
 def _train(study: StudyFile, data: Data | None, pipe: Pipe, task: Assignment) -> Result:
     _seed(task.seed)
-    trial = RemoteTrial(pipe, task.number, task.started_at, task.attributes)
+    trial = RemoteTrial(pipe, task.number, task.started_at)
     if data is None:
         return _run_objective(study, trial, len(task.metrics))
     return _train_network(study, trial, data, pipe, task, Path(task.folder))

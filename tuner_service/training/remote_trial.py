@@ -6,7 +6,7 @@ import datetime
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -73,22 +73,20 @@ class RemoteTrial(BaseTrial):
     Source: the behaviour of each method is that of ``optuna/trial/_trial.py``.
     """
 
-    def __init__(self, pipe: Pipe, number: int, started_at: float, attributes: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, pipe: Pipe, number: int, started_at: float) -> None:
         self._pipe = pipe
         self._number = number
         self._datetime_start = datetime.datetime.fromtimestamp(started_at)
         self._params: dict[str, Any] = {}
         self._distributions: dict[str, BaseDistribution] = {}
-        self._given_attributes = dict(attributes or {})
-        self._user_attrs: dict[str, Any] = dict(self._given_attributes)
+        self._user_attrs: dict[str, Any] = {}
         self._constraints: dict[str, float] = {}
         self._reported: dict[int, float] = {}
 
     def redraw(self) -> None:
         """Forget all that was suggested and said: what the study's code asks for is drawn anew."""
-        for kept in (self._params, self._distributions, self._constraints, self._reported):
+        for kept in (self._params, self._distributions, self._user_attrs, self._constraints, self._reported):
             kept.clear()
-        self._user_attrs = dict(self._given_attributes)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
