@@ -17,7 +17,7 @@ import optuna
 from tuner_service.domain import rules
 from tuner_service.domain.finding import Finding, Level, in_order
 from tuner_service.domain.spec import StudySpec
-from tuner_service.errors import StudyFileError, TunerServiceError
+from tuner_service.errors import OtherBackendError, StudyFileError, TunerServiceError
 from tuner_service.search.space import check_point, merge
 from tuner_service.training import inspection, study_file
 from tuner_service.training.data import Data
@@ -216,6 +216,9 @@ class _Check:
         """Take note of an error of the block, and go on after it."""
         try:
             yield
+        except OtherBackendError:
+            # Not a mistake of the file: it is looked at again, in a process with that one.
+            raise
         except TunerServiceError as error:
             line = _line_of(error, self._path)
             self._found([Finding(level, rule, str(error), line or self._lines.get(where))])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tuner_service.domain.finding import Level
-from tuner_service.errors import StudyFileError
+from tuner_service.errors import OtherBackendError, StudyFileError
 from tuner_service.training import inspection
 from tuner_service.training.check import check
 
@@ -257,3 +257,11 @@ def _write_idx(folder: Path) -> None:
             struct.pack(">IIII", 0x803, *images.shape) + images.tobytes()
         )
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels.tobytes())
+
+
+def test_a_backend_that_keras_does_not_use_here_is_no_mistake(tmp_path: Path) -> None:
+    """Keras has imported its backend by then; whoever asked looks again, in a process that takes the other."""
+    path = tmp_path / "study.py"
+    path.write_text(_STUDY)
+    with pytest.raises(OtherBackendError, match="jax"):
+        check(path, [{"backend": "jax"}])
