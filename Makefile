@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format lock chart policies clean
+.PHONY: help demo test soak bench lint format postgres lock chart policies clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ bench: $(INSTALLED)  ## Measure this service and its peers side by side, and wri
 	$(BIN)/python -m benchmarks.trial_throughput --rounds $(or $(ROUNDS),3)
 	$(BIN)/python -m benchmarks.cross_validation --rounds $(or $(ROUNDS),3)
 	$(BIN)/python -m benchmarks.time_to_value --rounds $(or $(ROUNDS),3)
+
+postgres: $(INSTALLED)  ## Start an empty PostgreSQL to try things with, until Ctrl-C
+	@$(BIN)/python -m tests.servers
 
 lint: $(INSTALLED)  ## Check style, types and the layers
 	$(BIN)/ruff check

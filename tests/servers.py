@@ -8,12 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -118,6 +119,11 @@ class PostgresServer(Server):
             return f"postgresql://postgres:@/{database}?host={self.directory}"
         return f"postgresql://postgres:@127.0.0.1:{self._port}/{database}"
 
+    @property
+    def tools(self) -> Path:
+        """The folder of PostgreSQL's own programs, such as pg_dump."""
+        return self._install / "bin"
+
     def create_database(self, name: str) -> None:
         """Make an empty database."""
         self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -132,7 +138,7 @@ class PostgresServer(Server):
             self._initialise(data)
         settings = ("fsync=off", "max_connections=200", f"port={self._port or 5432}", *self._settings)
         return self._popen(
-            self._install / "bin" / "postgres", "-D", data, "-k", self.directory,
+            self.tools / "postgres", "-D", data, "-k", self.directory,
             "-h", "" if self._port is None else "127.0.0.1", *(f"--{setting}" for setting in settings),
             user=self._user,
         )  # fmt: skip
@@ -140,14 +146,14 @@ class PostgresServer(Server):
     def _initialise(self, data: Path) -> None:
         options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
         try:
-            initdb = self._popen(self._install / "bin" / "initdb", "-D", data, *options, user=self._user)
+            initdb = self._popen(self.tools / "initdb", "-D", data, *options, user=self._user)
         except PermissionError:
             # The environment lies where only root can go, such as /root: its binaries come along, 41 MB.
             package = self._install.parent
             for folder in (package, package.with_name(f"{package.name}.libs")):
                 shutil.copytree(folder, self.directory / folder.name, symlinks=True)
             self._install = self.directory / package.name / "pginstall"
-            initdb = self._popen(self._install / "bin" / "initdb", "-D", data, *options, user=self._user)
+            initdb = self._popen(self.tools / "initdb", "-D", data, *options, user=self._user)
         if initdb.wait(timeout=_START_TIMEOUT_S) != 0:
             raise RuntimeError(f"initdb failed:\n{self._log.read_text(errors='replace')}")
 
@@ -241,3 +247,16 @@ def _installed(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise RuntimeError(f"{package} is not installed; `make test` installs what the tests need")
     return Path(spec.origin).parent
+
+
+def main() -> None:
+    """Run an empty PostgreSQL, to try things with, until Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with PostgresServer(port=free_port()) as server, suppress(KeyboardInterrupt):
+        print("it is gone, with all that it holds, after Ctrl-C; in the other terminals:", file=sys.stderr)
+        print(f"export TUNER_STORAGE={server.url()}", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
