@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,20 +28,28 @@ class TpeMemory:
         with self._lock:
             return self._common.calculate(study, use_cache=True)
 
-    def numbers(self, trials: Sequence[FrozenTrial], name: str, distribution: BaseDistribution) -> np.ndarray:
-        """Return what stands for a parameter's value in trials that have ended, NaN where one does not have it."""
+    def numbers(self, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]) -> np.ndarray:
+        """Return what stands for each parameter's value in trials that have ended, NaN where one does not have it.
+
+        Its shape is (parameters, trials).
+        """
         wanted = np.fromiter((one.number for one in trials), dtype=int, count=len(trials))
         with self._lock:
-            column = self._columns.get((name, distribution), np.empty(0))
-            if (missing := int(wanted.max(initial=-1)) + 1 - len(column)) > 0:
-                # Infinity: not read yet.
-                column = np.append(column, np.full(missing + len(column) // 2, np.inf))
-                self._columns[name, distribution] = column
-            for index in np.flatnonzero(np.isposinf(column[wanted])):
-                params = trials[int(index)].params
-                column[wanted[index]] = distribution.to_internal_repr(params[name]) if name in params else np.nan
-            found: np.ndarray = column[wanted]
-            return found
+            return np.array([self._column(trials, wanted, *one) for one in space.items()]).reshape(-1, len(trials))
+
+    def _column(
+        self, trials: Sequence[FrozenTrial], wanted: np.ndarray, name: str, distribution: BaseDistribution
+    ) -> np.ndarray:
+        column = self._columns.get((name, distribution), np.empty(0))
+        if (missing := int(wanted.max(initial=-1)) + 1 - len(column)) > 0:
+            # Infinity: not read yet.
+            column = np.append(column, np.full(missing + len(column) // 2, np.inf))
+            self._columns[name, distribution] = column
+        for index in np.flatnonzero(np.isposinf(column[wanted])):
+            params = trials[int(index)].params
+            column[wanted[index]] = distribution.to_internal_repr(params[name]) if name in params else np.nan
+        found: np.ndarray = column[wanted]
+        return found
 
 
 class KeptTpe(TPESampler):
@@ -65,9 +74,8 @@ class KeptTpe(TPESampler):
         """Return the values of trials by parameter. Where Optuna has no such method any more, it is not called."""
         values = np.full((len(search_space), len(trials)), np.nan)
         is_ended = np.array([one.state.is_finished() for one in trials], dtype=bool)
-        ended = [one for one in trials if one.state.is_finished()]
-        for row, (name, distribution) in zip(values, search_space.items(), strict=True):
-            row[is_ended] = self._memory.numbers(ended, name, distribution)
+        ended = list(itertools.compress(trials, is_ended))
+        values[:, is_ended] = self._memory.numbers(ended, search_space)
         for index in np.flatnonzero(~is_ended):
             theirs = super()._get_internal_repr([trials[index]], search_space, study)
             values[:, index] = [one[0] if len(one) else np.nan for one in theirs.values()]
