@@ -157,19 +157,22 @@ def run(
         KeyboardInterrupt: On Ctrl-C, after the workers have handed back what they ran; calling it again continues.
     """
     from tuner_service.coordinator.local_workers import LocalWorkers
-    from tuner_service.coordinator.studies import create
+    from tuner_service.coordinator.studies import asked_backend, create
+    from tuner_service.training.backend import default
 
     url = storage_url(storage)
     ledger = open_storage(url)
     where = artifacts_url(artifacts)
-    made = create(ledger, path, changes=changes, artifacts=where, accept_code=accept_code, command=command)
-    created(made)
-    name = made.study.name
-    if made.study.ending is None:
-        slots = slots or max(1, (len(gpus(os.environ)) * slots_per_gpu or cores()) // workers)
-        arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
-        secrets = json.dumps({**{one: _given(one) for one in _URLS}, STORAGE_VARIABLE: url.secret_text})
-        with LocalWorkers(ledger, name, arguments, workers=workers, secrets=secrets) as local:
+    slots = slots or max(1, (len(gpus(os.environ)) * slots_per_gpu or cores()) // workers)
+    arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
+    secrets = json.dumps({**{one: _given(one) for one in _URLS}, STORAGE_VARIABLE: url.secret_text})
+    backend = asked_backend(changes) or default(os.environ)
+    with LocalWorkers(ledger, path.resolve(), arguments, workers=workers, secrets=secrets, backend=backend) as local:
+        made = create(ledger, path, changes=changes, artifacts=where, accept_code=accept_code, command=command)
+        created(made)
+        name = made.study.name
+        if made.study.ending is None:
+            local.begin(made.study)
             (follow or _wait)(ledger, name, local.look_after)
     return ledger.study(name)
 

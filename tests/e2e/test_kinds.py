@@ -51,7 +51,7 @@ def test_own_fit_says_how_it_went_in_three_ways(tuner: Tuner) -> None:
     assert [one["attributes"]["sees_test_data"] for one in trials] == [False] * 4
     assert {one["epochs"] for one in trials if one["params"]["returns"] == "history"} == {2}
     # NumPy data and Python's are inherited: no reason to start anew.
-    assert "slowly" not in (tuner.folder / "own-fit.workers.log").read_text()
+    assert "slowly" not in (tuner.folder / "own_fit.workers.log").read_text()
     assert "test" in tuner("export", "own-fit", "--model", "model").out
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -183,6 +184,7 @@ def worker(
         float, typer.Option("--lease", min=0.5, help="Seconds without one after which its trials are given away.")
     ] = 60.0,
     wait: Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the study to be created.")] = 60.0,
+    load: Annotated[Path | None, typer.Option("--load", hidden=True)] = None,
 ) -> None:
     """Train trials of a study until it has ended. Exit codes: 0 ended, 75 interrupted, 78 configuration error."""
     from tuner_service.worker.supervisor import Supervisor
@@ -190,6 +192,7 @@ def worker(
     settings = WorkerSettings(
         study=study,
         studies=studies,
+        file=load,
         devices=slot_devices(slots, gpus(os.environ), slots_per_gpu),
         worker_id=worker_id or new_worker_id(),
         beat_s=beat,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StorageUnavailableError, TunerServiceError
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.parent import SECRETS_PIPE, die_with_parent, hand_over
@@ -40,35 +41,73 @@ class _Worker:
     process: subprocess.Popen[bytes]
     deaths: int = 0
 
+    def begin(self, study: str) -> None:
+        """Tell it what it works on; one that died in the meantime is noticed when it is looked after."""
+        assert self.process.stdin is not None  # noqa: S101 - it was started with one
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(f"{study}\n".encode())
+            self.process.stdin.close()
+
 
 class LocalWorkers:
     """The workers of one study on this machine. They end with the ``with`` block, and with this process.
 
+    They are started before there is the study, to load Keras, the file and its data while another process looks at
+    the file, and wait until they are told its name.
+
     Args:
         storage: To hand back at once what a worker held that died.
-        study: Name of the study; what the workers say goes into ``STUDY.workers.log`` in the working folder.
-        arguments: Arguments of ``tuner worker STUDY``.
+        file: The study file; what the workers say goes into ``FILE.workers.log`` in the working folder.
+        arguments: Arguments of ``tuner worker``.
         workers: How many.
         secrets: The URLs that they need, handed over through a pipe.
+        backend: What Keras is expected to compute with.
     """
 
     def __init__(
-        self, storage: LedgerStorage, study: str, arguments: Sequence[str], *, workers: int, secrets: str
+        self,
+        storage: LedgerStorage,
+        file: Path,
+        arguments: Sequence[str],
+        *,
+        workers: int,
+        secrets: str,
+        backend: str,
     ) -> None:
         self._storage = storage
+        self._study: str | None = None
         beats = ["--beat", str(_BEAT_S), "--lease", str(_LEASE_S)]
         # -P: a file of the working folder must not be taken for a package, least of all where the password is.
-        self._command = [sys.executable, "-P", "-m", "tuner_service", "worker", study, *arguments, *beats]
+        command = [sys.executable, "-P", "-m", "tuner_service", "worker", "-", "--load", str(file), *arguments, *beats]
+        self._command = command
         self._secrets = secrets
-        self._log = Path(f"{study}.workers.log")
+        self._backend = backend
+        self._log = Path(f"{file.stem}.workers.log")
+        self._log_is_new = not self._log.exists()
         # In containers the process has the same number on every machine.
         self._name = f"local-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        self._workers = [self._start(f"{self._name}-{index}-0") for index in range(workers)]
+        self._workers = self._start_all(workers)
+
+    def begin(self, study: StudyRecord) -> None:
+        """Let the workers work on a study."""
+        if study.spec.backend not in (None, self._backend):
+            self._backend = study.spec.backend
+            self._kill()
+            self._workers = self._start_all(len(self._workers))
+        self._study = study.name
+        for worker in self._workers:
+            worker.begin(study.name)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._study is None:
+            # They have claimed nothing, and hold nothing.
+            self._kill()
+            if self._log_is_new:
+                self._log.unlink(missing_ok=True)
+            return
         # Another Ctrl-C must not leave the workers behind.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -87,11 +126,12 @@ class LocalWorkers:
             signal.signal(signal.SIGINT, before)
 
     def look_after(self) -> bool:
-        """Start again what has died, and return whether any worker still works.
+        """Start again what has died, and return whether any worker still works; they must have begun.
 
         Raises:
             WorkerFailedError: If a worker says that it is not configured right, or dies again and again.
         """
+        assert self._study is not None  # noqa: S101 - see above
         for index, worker in enumerate(self._workers):
             code = worker.process.poll()
             if code in (None, 0):
@@ -106,6 +146,7 @@ class LocalWorkers:
                 raise WorkerFailedError(f"a worker ended with exit code {code}; {self._last_words()}")
             again = self._start(f"{self._name}-{index}-{worker.deaths + 1}")
             again.deaths = worker.deaths + 1
+            again.begin(self._study)
             self._workers[index] = again
         return any(worker.process.poll() is None for worker in self._workers)
 
@@ -115,14 +156,22 @@ class LocalWorkers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(deadline - time.monotonic(), 0.1))
 
+    def _start_all(self, workers: int) -> list[_Worker]:
+        return [self._start(f"{self._name}-{index}-0") for index in range(workers)]
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        for worker in self._workers:
+            worker.process.communicate()
+
     def _start(self, worker_id: str) -> _Worker:
         pipe = hand_over(self._secrets)
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [*self._command, "--id", worker_id],
-                env={**os.environ, SECRETS_PIPE: str(pipe)},
+                env={**os.environ, SECRETS_PIPE: str(pipe), "KERAS_BACKEND": self._backend},
                 pass_fds=[pipe],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 # Ctrl-C reaches this process alone, which then ends them in order.

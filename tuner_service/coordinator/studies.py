@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from tuner_service.coordinator.control import check_may_go_on
 from tuner_service.coordinator.points import points_of
 from tuner_service.domain.code import Code
+from tuner_service.domain.engine import Backend
 from tuner_service.domain.override import override
 from tuner_service.domain.revision import differences, revised, what_changed
 from tuner_service.domain.sampler import is_exhaustive
@@ -71,7 +73,7 @@ def create(
     code = read_code(path)
     # Before Keras is imported: a storage that cannot be reached is told at once.
     there = has_tables(storage)
-    inspection = isolated.call(inspect, path.resolve(), list(changes))
+    inspection = isolated.call(inspect, path.resolve(), list(changes), backend=asked_backend(changes))
     if not there:
         storage.create_tables()
     created = _continue(storage, code, inspection, accept_code=accept_code)
@@ -79,6 +81,13 @@ def create(
         inspection = replace(inspection, provenance=replace(inspection.provenance, command=command))
         created = _create(storage, code, inspection, artifacts or DEFAULT_ARTIFACTS)
     return Created(reconcile(storage, created.study.name), created.note)
+
+
+def asked_backend(changes: Sequence[Mapping[str, object]]) -> Backend | None:
+    """Return what the changes of a specification want Keras to compute with, if they say so."""
+    asked = [one["backend"] for one in changes if "backend" in one]
+    # Anything else is refused with the other fields.
+    return next((one for one in get_args(Backend) if asked and one == asked[-1]), None)
 
 
 def baseline_of(study: StudyRecord) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import sys
@@ -41,6 +42,18 @@ def choose(backend: Backend | None) -> None:
             f"pip install 'tuner-service[{backend}]', or choose another with --backend"
         )
     os.environ["KERAS_BACKEND"] = backend
+
+
+def default(environment: Mapping[str, str]) -> str:
+    """Return what Keras takes where nobody has chosen: what keras/src/backend/config.py reads, in its order."""
+    if chosen := environment.get("KERAS_BACKEND"):
+        return chosen
+    folder = Path(environment.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        found = json.loads((folder / "keras.json").read_text()).get("backend", "tensorflow")
+    except (OSError, ValueError):
+        return "tensorflow"
+    return str(found)
 
 
 def settled(spec: StudySpec) -> StudySpec:

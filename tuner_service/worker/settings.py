@@ -22,7 +22,7 @@ def new_worker_id() -> str:
 class WorkerSettings:
     """Settings of one worker process."""
 
-    study: str  #: name of the study
+    study: str  #: name of the study; of a worker that loads a file before there is one, what it reads from its input
     studies: Path  #: folder in which the study file lies
     devices: Sequence[str]  #: CUDA_VISIBLE_DEVICES of each slot
     worker_id: str = field(default_factory=new_worker_id)
@@ -31,6 +31,7 @@ class WorkerSettings:
     grace_s: float = 15.0  #: how long a child may take to save its state once the worker is to stop
     idle_s: float = 1.0  #: pause of a slot that found nothing to do
     wait_s: float = 60.0  #: how long to wait for the tables and the study to be made
+    file: Path | None = None  #: study file to load before the study is known, as the workers of ``tuner run`` do
     outbox: Path = field(default_factory=default_folder)  #: where outcomes wait while the storage is away
 
     def __post_init__(self) -> None:

@@ -74,6 +74,10 @@ class Supervisor:
                 claimed then.
         """
         self._listen_to_signals()
+        if self._settings.file is not None:
+            self._settings = replace(self._settings, study=self._load_and_wait(self._settings.file))
+            if not self._settings.study:
+                return INTERRUPTED
         study = self._wait_for_study()
         if study is None:
             return INTERRUPTED
@@ -87,8 +91,8 @@ class Supervisor:
             return self._work(study, path, digest, artifacts, scratch.folder)
 
     def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> int:
-        uses_gpus = any(device != NO_GPU for device in self._settings.devices)
-        start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=uses_gpus)
+        if self._settings.file is None:
+            start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=self._uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage)
         histories = Histories(self._storage)
@@ -143,6 +147,10 @@ class Supervisor:
             raise self._failure
         return INTERRUPTED if self._stopping.is_set() else DONE
 
+    @property
+    def _uses_gpus(self) -> bool:
+        return any(device != NO_GPU for device in self._settings.devices)
+
     def _share_devices(self, study: StudyRecord) -> None:
         """Give each slot as many GPUs as a trial takes, or raise ``SpecError`` where there are not as many."""
         wanted = study.spec.devices_per_trial
@@ -186,6 +194,15 @@ class Supervisor:
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+
+    def _load_and_wait(self, file: Path) -> str:
+        """Load a study file, and return the study's name once it is told; nothing where there will be no study."""
+        with os.fdopen(os.dup(0)) as told:
+            # The study's code is not to read it.
+            with Path(os.devnull).open() as nothing:
+                os.dup2(nothing.fileno(), 0)
+            start_forkserver(file, keras_backend=None, uses_gpus=self._uses_gpus)
+            return told.readline().strip()
 
     def _wait_for_study(self) -> StudyRecord | None:
         """Return the study, waiting for the coordinator's side to make the tables and it; ``None`` if told to stop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,22 @@ from tuner_service.errors import StorageUnavailableError
 class FakeProcess:
     """A process that has ended, or works on."""
 
-    def __init__(self, command: list[str], **_: object) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], **_: object) -> None:
         self.worker_id = command[command.index("--id") + 1]
+        self.backend = env["KERAS_BACKEND"]
         self.code: int | None = None
+        self.told = b""
+        self.stdin = self
+
+    def write(self, told: bytes) -> None:
+        """Take note of what it is told."""
+        self.told += told
+
+    def close(self) -> None:
+        """Be told nothing more."""
+
+    def communicate(self) -> None:
+        """Have ended."""
 
     def poll(self) -> int | None:
         """Return how it ended."""
@@ -54,18 +68,60 @@ def storage() -> FakeStorage:
 
 @pytest.fixture
 def local(storage: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalWorkers:
-    """Provide two workers."""
+    """Provide two workers of a study."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(local_workers.subprocess, "Popen", FakeProcess)
-    return _started(storage)
+    started = _started(storage)
+    started.begin(_study("tensorflow"))
+    return started
 
 
 def _started(storage: Any) -> LocalWorkers:
-    return LocalWorkers(storage, "digits", [], workers=2, secrets="sqlite:///tuner.db")
+    file = Path("digits.py")
+    return LocalWorkers(storage, file, [], workers=2, secrets="sqlite:///tuner.db", backend="tensorflow")
+
+
+def _study(backend: str | None) -> Any:
+    return SimpleNamespace(name="digits", spec=SimpleNamespace(backend=backend))
 
 
 def _processes(local: LocalWorkers) -> list[Any]:
     return [one.process for one in local._workers]
+
+
+@pytest.mark.parametrize(
+    ("backend", "kept"),
+    [
+        pytest.param("tensorflow", True, id="as expected"),
+        pytest.param(None, True, id="none, of a script without Keras"),
+        pytest.param("jax", False, id="another"),
+    ],
+)
+def test_workers_are_told_their_study_and_have_loaded_its_backend(
+    local: LocalWorkers, storage: FakeStorage, backend: str | None, kept: bool
+) -> None:
+    """They load the file before it is known what Keras computes with; where that was another, they start again."""
+    local = _started(storage)
+    before = _processes(local)
+    assert [one.told for one in before] == [b"", b""]
+    local.begin(_study(backend))
+    assert [one.told for one in _processes(local)] == [b"digits\n"] * 2
+    assert {one.backend for one in _processes(local)} == {backend or "tensorflow"}
+    assert (_processes(local) == before) is kept
+    assert [one.code for one in before] == [None if kept else 75] * 2
+
+
+def test_workers_of_a_study_that_cannot_be_made_leave_nothing(local: LocalWorkers, storage: FakeStorage) -> None:
+    """They have claimed nothing, so that the storage is not asked; a log of an earlier run stays."""
+    log = Path("digits.workers.log")
+    for is_there in (True, False):
+        log.write_text("what was said before") if is_there else log.unlink()
+        local = _started(storage)
+        with local:
+            pass
+        assert [one.code for one in _processes(local)] == [75, 75]
+        assert storage.released == []
+        assert log.exists() is is_there
 
 
 def test_no_two_workers_have_one_id(local: LocalWorkers, storage: FakeStorage) -> None:

@@ -89,3 +89,23 @@ def test_compiled_programs_are_shared_by_the_children_of_a_machine(environment: 
     given = backend.settings(environment, uses_gpus=False)
     assert given["JAX_COMPILATION_CACHE_DIR"] == str(caches / "tuner-service" / "jax" / socket.gethostname())
     assert given["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "expected"),
+    [
+        pytest.param("jax", '{"backend": "tensorflow"}', "jax", id="the variable before the file"),
+        pytest.param("", '{"backend": "jax"}', "jax", id="the file"),
+        pytest.param("", "{", "tensorflow", id="a file that is no JSON"),
+        pytest.param("", None, "tensorflow", id="neither"),
+    ],
+)
+def test_what_keras_takes_by_itself_is_known_without_it(
+    tmp_path: Path, variable: str, file: str | None, expected: str
+) -> None:
+    """Keras reads the same when it is imported."""
+    if file is not None:
+        (tmp_path / "keras.json").write_text(file)
+    environment = {"KERAS_BACKEND": variable, "KERAS_HOME": str(tmp_path)}
+    assert backend.default(environment) == expected
+    assert backend.default(os.environ) == _USED
