@@ -24,7 +24,7 @@ class ElasticPool:
     study: str
     name: str
     workers: int  #: how many there are, or are on their way
-    slots: int  #: of each
+    slots: int  #: of each, of which a trial takes as many as it takes GPUs
     minimum: int
     maximum: int
 
@@ -48,15 +48,15 @@ class Scaler(Protocol):
         """Make it so many, or raise ``ClusterError``."""
 
 
-def desired_workers(open_trials: int, pool: ElasticPool, busy: Collection[int]) -> int:
-    """Return how many workers a study can use: one slot for each open trial, within the pool's limits.
+def desired_workers(slots: int, pool: ElasticPool, busy: Collection[int]) -> int:
+    """Return how many workers have together so many slots, within the pool's limits.
 
     A worker that trains is not ended for it, nor is one with a lower number, since the highest go first.
 
     >>> desired_workers(5, ElasticPool("bowl", "tuner-bowl", 8, slots=2, minimum=1, maximum=8), busy={0, 4})
     5
     """
-    wanted = -(-open_trials // pool.slots)
+    wanted = -(-slots // pool.slots)
     return max(min(max(wanted, pool.minimum), pool.maximum), *(number + 1 for number in busy), 0)
 
 
@@ -96,7 +96,7 @@ def scale(storage: LedgerStorage, scaler: Scaler) -> None:
 def _scale(storage: LedgerStorage, scaler: Scaler, pool: ElasticPool, study: StudyRecord) -> None:
     attempts = storage.attempts(study.study_id)
     busy = pool.busy(one.owner for one in attempts if one.state is State.RUNNING)
-    wanted = desired_workers(open_trials(study, attempts), pool, busy)
+    wanted = desired_workers(open_trials(study, attempts) * study.spec.devices_per_trial, pool, busy)
     if wanted != pool.workers:
         _log.info("study %s: %d workers instead of %d", study.name, wanted, pool.workers)
         scaler.resize(pool, wanted)

@@ -24,19 +24,19 @@ def pool(**fields: int) -> ElasticPool:
 
 
 @pytest.mark.parametrize(
-    ("open_", "slots", "busy", "workers"),
+    ("wanted", "slots", "busy", "workers"),
     [
-        pytest.param(5, 1, set(), 5, id="one a trial"),
-        pytest.param(5, 2, set(), 3, id="a slot a trial"),
+        pytest.param(5, 1, set(), 5, id="one a slot"),
+        pytest.param(5, 2, set(), 3, id="with two slots each"),
         pytest.param(50, 1, set(), 8, id="never above the maximum"),
         pytest.param(0, 1, set(), 1, id="never below the minimum"),
         pytest.param(2, 1, {0, 5}, 6, id="none that trains is ended"),
         pytest.param(2, 1, {0, 1}, 2, id="idle ones are"),
     ],
 )
-def test_workers_follow_open_trials(open_: int, slots: int, busy: set[int], workers: int) -> None:
+def test_workers_follow_the_slots_that_are_wanted(wanted: int, slots: int, busy: set[int], workers: int) -> None:
     """Within the limits, and without ending a trial for it."""
-    assert desired_workers(open_, pool(slots=slots), busy) == workers
+    assert desired_workers(wanted, pool(slots=slots), busy) == workers
 
 
 _RUNNING = make_attempt(0, state=State.RUNNING, owner="tuner-digits-0-abcde")
@@ -97,3 +97,12 @@ def test_only_what_changes_is_asked_for(sqlite_url: str, caplog: pytest.LogCaptu
         storage.end_study(study.study_id, Ending.STOPPED)
         scale(storage, ended := Pools(pool(workers=6)))
         assert ended.asked == {}
+
+
+def test_a_trial_that_takes_two_gpus_takes_two_slots(sqlite_url: str) -> None:
+    """A worker with two trains one such trial at a time."""
+    with closing(open_storage(sqlite_url)) as storage:
+        storage.create_tables()
+        storage.create_study(make_new_study(trials=6, devices_per_trial=2))
+        scale(storage, found := Pools(pool(slots=2)))
+        assert found.asked == {"digits": 6}
