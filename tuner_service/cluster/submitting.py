@@ -53,9 +53,14 @@ def scale(cluster: Cluster, study: str, namespace: str, workers: int, min_worker
     None leaves its Job suspended, or without one under a queue.
 
     Raises:
-        ClusterError: If it has no workers there.
+        ClusterError: If it has no workers there, or none any more.
     """
     pool, jobs = _pool(cluster, study, namespace)
+    jobs = [job for job in jobs if not has_ended(job)]
+    if not jobs:
+        raise ClusterError(
+            f"the workers of {study} in {namespace} have ended; start others with `tuner submit {study}`"
+        )
     pool = WorkerPool.check(**{**dict(pool), "workers": workers or pool.workers, "min_workers": min_workers})
     changed = {"metadata": {"annotations": {POOL_ANNOTATION: kept_pool(pool)}}}
     for job in jobs:

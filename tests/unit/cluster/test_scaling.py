@@ -130,3 +130,15 @@ def test_limits_are_in_order() -> None:
     with pytest.raises(ClusterError, match=r"min_workers must be at most workers \(4\), got 5"):
         submitting.scale(cast("Cluster", jobs), "digits", "default", 4, 5)
     assert jobs.sizes == {"tuner-digits": 2}
+
+
+@pytest.mark.parametrize("queue", [None, "research"])
+def test_workers_that_have_ended_cannot_be_scaled(queue: str | None) -> None:
+    """Whoever asks for more is told, and nothing is changed."""
+    jobs = Jobs(pool(queue=queue))
+    for job in jobs.there.values():
+        job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    before = copy.deepcopy(jobs.there)
+    with pytest.raises(ClusterError, match=r"digits in default have ended; start others with `tuner submit digits`"):
+        submitting.scale(cast("Cluster", jobs), "digits", "default", 4)
+    assert jobs.there == before
