@@ -9,24 +9,25 @@ FROM ${PYTHON_IMAGE} AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
 RUN pip install --no-cache-dir uv==0.13.9
 
+# Copied, not bound: what is bound into a RUN does not tell Podman 4 that its cache is out of date.
 FROM build AS coordinator-packages
-RUN --mount=type=bind,source=deploy/image/coordinator.lock,target=/packages.lock \
-    --mount=type=cache,target=/root/.cache/uv \
+COPY deploy/image/coordinator.lock /packages.lock
+RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv /opt/tuner && uv pip sync --python /opt/tuner --require-hashes /packages.lock
 
 FROM build AS worker-packages
 ARG FLAVOUR
-RUN --mount=type=bind,source=deploy/image/worker-${FLAVOUR}.lock,target=/packages.lock \
-    --mount=type=cache,target=/root/.cache/uv \
+COPY deploy/image/worker-${FLAVOUR}.lock /packages.lock
+RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv /opt/tuner && uv pip sync --python /opt/tuner --require-hashes /packages.lock
 
 FROM build AS project
 WORKDIR /project
-COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY pyproject.toml requirements.lock README.md LICENSE CHANGELOG.md ./
 COPY tuner_service tuner_service
-RUN --mount=type=bind,source=requirements.lock,target=/requirements.lock \
-    --mount=type=cache,target=/root/.cache/uv \
-    uv build --wheel --out-dir /wheel --require-hashes --build-constraints /requirements.lock
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv build --wheel --out-dir /wheel --require-hashes --build-constraints requirements.lock \
+    && uv venv /opt/tuner && uv pip install --python /opt/tuner --no-deps /wheel/*.whl
 
 FROM ${PYTHON_IMAGE} AS base
 # Process 1: hands SIGTERM on, and buries what a study's code leaves behind.
@@ -47,8 +48,7 @@ ENTRYPOINT ["tini", "--", "tuner"]
 FROM base AS coordinator
 COPY --from=coordinator-packages /opt/tuner /opt/tuner
 # A layer of its own: a change of the code moves a megabyte, not the packages.
-RUN --mount=type=bind,from=project,source=/wheel,target=/wheel \
-    pip --python /opt/tuner install --no-cache-dir --no-deps /wheel/*.whl
+COPY --from=project /opt/tuner /opt/tuner
 USER 10001:10001
 CMD ["coordinator"]
 
@@ -65,7 +65,6 @@ ENV KERAS_BACKEND=jax
 # hadolint ignore=DL3006
 FROM worker-${FLAVOUR} AS worker
 COPY --from=worker-packages /opt/tuner /opt/tuner
-RUN --mount=type=bind,from=project,source=/wheel,target=/wheel \
-    pip --python /opt/tuner install --no-cache-dir --no-deps /wheel/*.whl
+COPY --from=project /opt/tuner /opt/tuner
 USER 10001:10001
 CMD ["worker", "--help"]
