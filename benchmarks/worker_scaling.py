@@ -16,13 +16,9 @@ import argparse
 import contextlib
 import itertools
 import multiprocessing
-import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -38,7 +34,7 @@ from optuna.distributions import FloatDistribution, IntDistribution, distributio
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.records import make_new_study
-from tests.servers import PostgresServer, free_port
+from tests.servers import PgBouncer, PostgresServer
 from tuner_service import open_storage
 from tuner_service.domain.attempt import NewAttempt
 from tuner_service.domain.outcome import Outcome, Reason
@@ -56,17 +52,7 @@ SPACE = {
     "units": IntDistribution(1, 512),
     "rate2": FloatDistribution(0, 1),
 }
-PROCESSES, THREADS, POOL_SIZE = 3, 6, 20
-#: What clients ask for when they connect, which a pooler in transaction mode has to say for all of them.
-SESSION = "; ".join(
-    f"SET {name} = ''{value}''"
-    for name, value in {
-        "timezone": "UTC",
-        "statement_timeout": "60s",
-        "lock_timeout": "20s",
-        "idle_in_transaction_session_timeout": "20s",
-    }.items()
-)
+PROCESSES, THREADS = 3, 6
 #: Seconds that requests took, by what they were.
 Times = dict[str, list[float]]
 
@@ -308,54 +294,13 @@ def count_connections(url: str) -> int:
         return int(cursor.fetchone()[0]) - 1  # type: ignore[index]
 
 
-@contextmanager
-def pooler(program: str, server: PostgresServer) -> Iterator[str]:
-    """Run PgBouncer in transaction mode, as docs/scaling.md has it, and provide the URL through it."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
-        folder = Path(name)
-        (folder / "users.txt").write_text('"postgres" ""\n')
-        (folder / "pgbouncer.ini").write_text(
-            f"""[databases]
-* = host={server.directory} connect_query='{SESSION}'
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {folder}/users.txt
-pool_mode = transaction
-default_pool_size = {POOL_SIZE}
-max_client_conn = 5000
-ignore_startup_parameters = options
-logfile = {folder}/log
-"""
-        )
-        user = None
-        if os.geteuid() == 0:  # it refuses root
-            user = "nobody"
-            shutil.chown(folder, user)
-        process = subprocess.Popen([program, "-q", folder / "pgbouncer.ini"], user=user)
-        try:
-            url = f"postgresql://postgres:@127.0.0.1:{port}/scaling"
-            for _ in range(100):
-                with contextlib.suppress(psycopg2.OperationalError):
-                    psycopg2.connect(url).close()
-                    break
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
-
-
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped then, too
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--trial-s", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--pgbouncer", default=None)
+    parser.add_argument("--pgbouncer", type=Path, default=PgBouncer.find())
     parser.add_argument("--direct", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--costs", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
@@ -373,5 +318,5 @@ if __name__ == "__main__":
             if arguments.direct:
                 measure(server, server.url("scaling"), workers, arguments, "direct")
             if arguments.pgbouncer:
-                with pooler(arguments.pgbouncer, server) as url:
-                    measure(server, url, workers, arguments, "pooled")
+                with PgBouncer(arguments.pgbouncer, server) as pooler:
+                    measure(server, pooler.url("scaling"), workers, arguments, "pooled")

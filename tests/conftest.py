@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from s3fs import S3FileSystem
+from sqlalchemy import make_url
 
-from tests.servers import PostgresServer, RedisServer, S3Server
+from tests.servers import PgBouncer, PostgresServer, RedisServer, S3Server
 
 # Before anything is imported or started: no setting of whoever runs the tests reaches them or their children.
 for _name in [name for name in os.environ if name.startswith(("TUNER_", "PG", "AWS_", "FSSPEC_"))]:
@@ -36,6 +37,16 @@ _numbers = itertools.count()
 def postgres_server() -> Iterator[PostgresServer]:
     """Provide the PostgreSQL server that tests share; one that stops servers starts its own."""
     with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """Provide a pooler in transaction mode in front of the server that tests share."""
+    program = PgBouncer.find()
+    if program is None:
+        pytest.skip("no PgBouncer: apt-get install pgbouncer")
+    with PgBouncer(program, postgres_server) as server:
         yield server
 
 
@@ -78,6 +89,12 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
+def pooled_url(postgres_url: str, pgbouncer: PgBouncer) -> str:
+    """Provide the URL of an empty PostgreSQL database behind a pooler."""
+    return pgbouncer.url(str(make_url(postgres_url).database))
+
+
+@pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """Provide the URL of an empty Redis database, another one than the test before had."""
     number = next(_numbers) % 16
@@ -85,19 +102,23 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url(number)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+#: With PostgreSQL behind a pooler, which `make soak` tries.
+POOLED = pytest.param("pooled", marks=pytest.mark.soak)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", POOLED])
 def sql_url(request: pytest.FixtureRequest) -> str:
     """Provide the URL of an empty SQL storage, of each kind in turn."""
     return _url(request)
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis", POOLED])
 def storage_url(request: pytest.FixtureRequest) -> str:
     """Provide the URL of an empty storage, of each kind in turn."""
     return _url(request)
 
 
 def _url(request: pytest.FixtureRequest) -> str:
-    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "redis": "redis_url"}[request.param]
-    url: str = request.getfixturevalue(fixture)
+    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "redis": "redis_url", "pooled": "pooled_url"}
+    url: str = request.getfixturevalue(fixtures[request.param])
     return url

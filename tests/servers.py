@@ -1,9 +1,11 @@
-"""Real PostgreSQL, Redis and S3 servers for the tests, which pip packages bring."""
+"""Real PostgreSQL, Redis and S3 servers for the tests, which pip packages bring, and the machine's PgBouncer."""
 
 from __future__ import annotations
 
+import configparser
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -169,6 +171,60 @@ class PostgresServer(Server):
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)
+
+
+class PgBouncer(Server):
+    """PgBouncer in front of a PostgreSQL, on a TCP port of 127.0.0.1, set up as docs/scaling.md has it."""
+
+    _signals: ClassVar[dict[StopMode, signal.Signals]] = {"fast": signal.SIGTERM, "immediate": signal.SIGKILL}
+
+    def __init__(self, program: Path, postgres: PostgresServer) -> None:
+        super().__init__()
+        self._program = program
+        self._port = free_port()
+        # It refuses to run as root, too.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+        (block,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+        config = configparser.ConfigParser(interpolation=None)
+        config.read_string(block)
+        ((_, database),) = config["databases"].items()
+        config["databases"] = {"*": re.sub(r"host=\S+", f"host={postgres.directory}", database)}
+        settings = config["pgbouncer"]
+        for name in [name for name in settings if "_tls_" in name]:
+            del settings[name]
+        settings.update(
+            listen_addr="127.0.0.1",
+            listen_port=str(self._port),
+            unix_socket_dir="",
+            auth_type="trust",
+            auth_file=str(self.directory / "users.txt"),
+        )
+        (self.directory / "users.txt").write_text('"postgres" ""\n')
+        with (self.directory / "pgbouncer.ini").open("w") as file:
+            config.write(file)
+        if self._user is not None:
+            shutil.chown(self.directory, self._user)
+
+    @staticmethod
+    def find() -> Path | None:
+        """Return the program, if the machine has it: `apt-get install pgbouncer`."""
+        found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        return found and Path(found)
+
+    def url(self, database: str | int = "postgres") -> str:
+        """Return the URL of one of its databases, as users write it."""
+        return f"postgresql://postgres:@127.0.0.1:{self._port}/{database}"
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        return self._popen(self._program, "-q", self.directory / "pgbouncer.ini", user=self._user)
+
+    def _is_ready(self) -> bool:
+        try:
+            psycopg2.connect(self.url()).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
 
 
 class RedisServer(Server):

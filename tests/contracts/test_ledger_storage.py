@@ -22,6 +22,7 @@ from optuna.storages import BaseStorage
 from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import create_engine, text
 
+from tests.conftest import POOLED
 from tests.contracts import processes
 from tests.records import CODE, make_new_study
 from tests.servers import PostgresServer, free_port
@@ -71,18 +72,19 @@ def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(name)
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis", POOLED])
 def made_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Provide the URL of a storage with empty tables, of each kind in turn."""
     match request.param:
         case "sqlite":
             file = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "tuner.db")
             yield f"sqlite:///{file}"
-        case "postgresql":
+        case "postgresql" | "pooled":
             template = request.getfixturevalue("postgres_template")
             server: PostgresServer = request.getfixturevalue("postgres_server")
+            front = server if request.param == "postgresql" else request.getfixturevalue("pgbouncer")
             _on_server(server, f"CREATE DATABASE contract TEMPLATE {template}")
-            yield server.url("contract")
+            yield front.url("contract")
             server.drop_database("contract")
         case "redis":
             url: str = request.getfixturevalue("redis_url")

@@ -35,16 +35,18 @@ _POSTGRESQL_SESSION = (
 
 
 def engine_kwargs(url: StorageUrl, *, reads_only: bool = False) -> dict[str, Any]:
-    """Return the arguments of ``sqlalchemy.create_engine`` for a storage, whose sessions may be unable to write."""
+    """Return the arguments of ``sqlalchemy.create_engine`` for a storage, whose transactions may be unable to write."""
     if url.backend == "sqlite":
         return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}}
     return {
         "pool_size": 2,
         "max_overflow": 0,
         "pool_timeout": 60,
+        # Of each transaction: behind a pooler a session's own settings are not kept.
+        "execution_options": {"postgresql_readonly": True} if reads_only else {},
         "connect_args": {
             "connect_timeout": _CONNECT_TIMEOUT_S,
-            "options": _POSTGRESQL_SESSION + (" -c default_transaction_read_only=on" if reads_only else ""),
+            "options": _POSTGRESQL_SESSION,
             "application_name": "tuner-service",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -56,7 +58,7 @@ def engine_kwargs(url: StorageUrl, *, reads_only: bool = False) -> dict[str, Any
 
 
 def make_engine(url: StorageUrl, *, reads_only: bool = False) -> Engine:
-    """Return an engine for a storage, whose sessions may be unable to write; nothing connects yet."""
+    """Return an engine for a storage, whose transactions may be unable to write; nothing connects yet."""
     engine = create_engine(url.url, **engine_kwargs(url, reads_only=reads_only))
     make_atomic(engine, reads_only=reads_only)
     if url.backend == "postgresql":
