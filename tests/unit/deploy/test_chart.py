@@ -71,6 +71,13 @@ def test_what_is_rendered_is_up_to_date(program: Path) -> None:
     assert helm.INSTALL.read_text() == helm.install_yaml(program)
 
 
+def test_helm_finds_nothing_to_complain_of(program: Path) -> None:
+    """Neither with the chart's own values nor with all that it has turned on."""
+    for values in ({}, _ALL):
+        options = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
+        subprocess.run([program, "lint", "--strict", "--quiet", helm.CHART, *options], check=True)
+
+
 def test_the_chart_has_the_projects_version() -> None:
     """Its images are tagged with it."""
     chart = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())
@@ -194,6 +201,7 @@ def test_a_changed_migration_is_another_job(program: Path) -> None:
         pytest.param("coordinator.replica=2", "replica", id="a misspelt field"),
         pytest.param("coordinator.replicas=two", "replicas", id="a number in words"),
         pytest.param("image.digest=latest", "digest", id="no digest"),
+        pytest.param("serve.resources.limit.memory=1Gi", "limit", id="a misspelt limit"),
         pytest.param("networkPolicy.apiServer.cidr=everywhere", "cidr", id="no network"),
     ],
 )
