@@ -144,6 +144,18 @@ def test_a_worker_does_its_work(storage_of: Callable[[str], LedgerStorage], stud
         pytest.param("UPDATE trials SET number = 7", id="renumber trials"),
         pytest.param("UPDATE trials SET state = 'RUNNING' WHERE trial_id = {ended}", id="reopen a trial"),
         pytest.param("UPDATE trial_values SET value = 1e9", id="better a value"),
+        pytest.param(
+            "INSERT INTO trial_values (trial_id, objective, value) VALUES ({ended}, 1, 1e9)",
+            id="add a value to a trial that has ended",
+        ),
+        pytest.param(
+            "INSERT INTO trial_params (trial_id, param_name, param_value) VALUES ({ended}, 'other', 1)",
+            id="add a parameter to a trial that has ended",
+        ),
+        pytest.param(
+            "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value) VALUES ({ended}, 99, 1)",
+            id="add a report to a trial that has ended",
+        ),
         pytest.param("UPDATE tuner_attempts SET reason = 'error' WHERE trial_id = {ended}", id="change an outcome"),
         pytest.param("UPDATE tuner_attempts SET attempt = 7", id="renumber attempts"),
         pytest.param(
@@ -218,11 +230,21 @@ def test_a_reader_reads(storage_of: Callable[[str], LedgerStorage], study: Study
     assert len(reader.optuna_storage().get_all_trials(study.study_id)) == 2
 
 
-@pytest.mark.parametrize("table", [*tables.optuna_metadata.tables, *tables.metadata.tables])
+@pytest.mark.parametrize(
+    "table", [*tables.optuna_metadata.tables, *tables.metadata.tables, "version_info", "alembic_version"]
+)
 def test_a_reader_cannot_write(sql_of: Callable[[str], Any], table: str) -> None:
-    """Into no table."""
+    """Into no table, in no way."""
     reader = sql_of("reader")
-    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        reader.execute(f"INSERT INTO {table} DEFAULT VALUES")
-    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        reader.execute(f"DELETE FROM {table}")
+    reader.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])
+    (column,) = reader.fetchone()
+    for statement in (
+        f"INSERT INTO {table} DEFAULT VALUES",
+        f"UPDATE {table} SET {column} = {column}",
+        f"DELETE FROM {table}",
+        f"TRUNCATE {table}",
+        f"DROP TABLE {table}",
+        f"CREATE TABLE copied AS SELECT * FROM {table}",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            reader.execute(statement)
