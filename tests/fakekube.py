@@ -75,6 +75,7 @@ class FakeKube:
         self.folder = folder
         self.objects: dict[Key, Manifest] = {}
         self.requests: set[tuple[str, str]] = set()  #: verb and resource
+        self.forbidden: set[tuple[str, str]] = set()  #: those that it refuses, as for somebody without the Role
         self.away = False  #: answers 503 to everything
         self.turned_away = 0  #: how often it did
         self._processes: dict[Key, subprocess.Popen[bytes]] = {}
@@ -372,6 +373,11 @@ class FakeKube:
         except Refused as refused:
             return _failure(refused.status, refused.reason, refused.message)
 
+    def _note(self, verb: str, resource: str) -> None:
+        self.requests.add((verb, resource))
+        if (verb, resource) in self.forbidden:
+            raise Refused(403, "Forbidden", f'{resource} is forbidden: User "fake" cannot {verb} resource "{resource}"')
+
     async def _objects(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
         parts = parts[2:] if parts[0] == "api" else parts[3:]
         namespace = parts[1] if parts[0] == "namespaces" else ""
@@ -382,7 +388,7 @@ class FakeKube:
         body: Manifest = yaml.safe_load(text) if text.strip() else {}
         dry_run = request.query.get("dryRun") == "All"
         if not rest:
-            self.requests.add(({"GET": "list", "POST": "create"}[request.method], plural))
+            self._note({"GET": "list", "POST": "create"}[request.method], plural)
             if request.method == "POST":
                 return _answer(self._create(plural, namespace, body, dry_run=dry_run), 201)
             group, version, kind = KINDS[plural]
@@ -407,13 +413,13 @@ class FakeKube:
         if found is None:
             raise Refused(404, "NotFound", f'{plural} "{rest[0]}" not found')
         if rest[1:] == ["log"]:
-            self.requests.add(("get", "pods/log"))
+            self._note("get", "pods/log")
             return web.Response(text=self.log(rest[0]))
         if rest[1:] == ["eviction"]:
             _set_condition(found, "DisruptionTarget", "EvictionByEvictionAPI", "")
             self._end_pod(key)
             return _answer({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
-        self.requests.add((request.method.lower(), plural))
+        self._note(request.method.lower(), plural)
         if request.method == "DELETE":
             self._remove(key)
         elif request.method == "PATCH":

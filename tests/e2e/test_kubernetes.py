@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.tuner import Tuner, opened, settled, until
+from tests.e2e.tuner import Tuner, opened, run_python, settled, until
 from tests.fakekube import FakeKube, fake_kube
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def kube() -> Iterator[FakeKube]:
         yield kube
 
 
-@pytest.fixture(params=[None, pytest.param("36.0.3", marks=pytest.mark.soak)], ids=["client", "client 36"])
+@pytest.fixture(params=["37", pytest.param("36.0.3", marks=pytest.mark.soak)], ids=["client 37", "client 36"])
 def tuner(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -39,12 +40,13 @@ def tuner(
 ) -> Iterator[Tuner]:
     """Provide a working folder whose commands talk to the fake, by each supported major version of the client."""
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig()))
-    if request.param is not None:
-        # What it needs itself is what the other version needs.
+    if not version("kubernetes").startswith(request.param):
+        # What the installed version needs itself is what the other one needs.
         package = (f"kubernetes=={request.param}", "--no-deps", "--target", tmp_path / "client")
         uv = Path(sys.executable).with_name("uv")
         subprocess.run([uv, "pip", "install", "--quiet", "--python", sys.executable, *package], check=True)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "client"), prepend=os.pathsep)
+        assert run_python("import kubernetes; print(kubernetes.__version__)") == f"{request.param}\n"
     with opened(tmp_path, postgres_url) as tuner:
         yield tuner
 
@@ -81,6 +83,14 @@ def test_a_missing_secret_is_told_in_words(tuner: Tuner) -> None:
         "--from-file=url=FILE"
     )
     assert "has workers in default already (tuner-bowl)" in tuner("submit", "bowl", *_SMALL, code=2).err
+
+
+def test_who_lacks_a_right_is_told(tuner: Tuner, kube: FakeKube) -> None:
+    """What it is, and what to ask for; it is not asked again and again."""
+    kube.forbidden.add(("list", "jobs"))
+    told = tuner("scale", "bowl", "--workers", "2", code=2).err
+    assert 'cannot list resource "jobs"' in told
+    assert "ask for the chart's Role tuner-submit" in told
 
 
 def _allowed() -> set[tuple[str, str]]:
@@ -166,6 +176,9 @@ def test_pods_come_and_go(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., s
     assert settled(tuner.attempts()) == list(range(12))
     (job,) = kube.of("jobs")
     assert job["status"]["failed"] == 0
-    # It went on where the evicted pod had left it.
-    resumed = f"SELECT max(resumed_from) FROM tuner_attempts WHERE configuration = {configuration} AND attempt > 0"
-    assert tuner.query(resumed)[0][0] > 0
+    # Another pod went on where the evicted one had left it.
+    resumed = f"SELECT owner, resumed_from FROM tuner_attempts WHERE configuration = {configuration} AND attempt = 1"
+    ((owner, epoch),) = tuner.query(resumed)
+    assert owner != victim
+    assert epoch > 0
+    assert {one for one in kube.requests if one[1] != "secrets"} <= _allowed() | {("get", "jobs")}  # kubectl patch
