@@ -52,6 +52,16 @@ AcceptCode = Annotated[
 Baseline = Annotated[
     bool, typer.Option("--baseline", help="Search the same space at random too, as study STUDY-baseline, to compare.")
 ]
+SlotsPerGpu = Annotated[
+    int,
+    typer.Option(
+        "--slots-per-gpu", min=1, help="Trials that share a GPU, each taking memory as it needs it; without --slots."
+    ),
+]
+Beat = Annotated[float, typer.Option("--beat", min=0.1, help="Seconds from one sign of life to the next.")]
+Lease = Annotated[
+    float, typer.Option("--lease", min=0.5, help="Seconds without one after which a worker's trials are given away.")
+]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of the study's code.")]
 
 KerasBackend = Annotated[

@@ -17,6 +17,7 @@ from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.manifests import Manifest, render
 from tuner_service.cluster.pool import StudyCode, WorkerPool, pack_code
 from tuner_service.errors import ClusterError
+from tuner_service.worker.settings import WorkerSettings
 from tuner_service.worker.supervisor import find_study_file
 
 
@@ -32,7 +33,7 @@ MinWorkers = Annotated[
     int | None,
     typer.Option("--min-workers", min=1, help="Let the coordinator choose how many, from these to --workers."),
 ]
-Gpus = Annotated[int, typer.Option("--gpus", min=0, help="Of each worker, which trains a trial on each.")]
+Gpus = Annotated[int, typer.Option("--gpus", min=0, help="Of each worker.")]
 GpuResource = Annotated[
     str, typer.Option("--gpu-resource", help="What a GPU is called; a MIG slice is nvidia.com/mig-1g.10gb.")
 ]
@@ -59,8 +60,11 @@ def render_(
     min_workers: MinWorkers = None,
     gpus: Gpus = 0,
     gpu_resource: GpuResource = "nvidia.com/gpu",
+    slots_per_gpu: o.SlotsPerGpu = 1,
     cpu: Cpu = "2",
     memory: Memory = "8Gi",
+    beat_s: o.Beat = WorkerSettings.beat_s,
+    lease_s: o.Lease = WorkerSettings.lease_s,
     namespace: Namespace = "default",
     queue: Queue = None,
     profile: Profile = None,
@@ -83,8 +87,11 @@ def submit(
     min_workers: MinWorkers = None,
     gpus: Gpus = 0,
     gpu_resource: GpuResource = "nvidia.com/gpu",
+    slots_per_gpu: o.SlotsPerGpu = 1,
     cpu: Cpu = "2",
     memory: Memory = "8Gi",
+    beat_s: o.Beat = WorkerSettings.beat_s,
+    lease_s: o.Lease = WorkerSettings.lease_s,
     namespace: Namespace = "default",
     queue: Queue = None,
     profile: Profile = None,

@@ -75,20 +75,12 @@ def create(
         make(baseline_of(study))
 
 
-SlotsPerGpu = Annotated[
-    int,
-    typer.Option(
-        "--slots-per-gpu", min=1, help="Trials that share a GPU, each taking memory as it needs it; without --slots."
-    ),
-]
-
-
 def run(
     file: o.StudyFile,
     storage: o.Storage = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes on this machine.")] = 1,
     slots: Slots = None,
-    slots_per_gpu: SlotsPerGpu = 1,
+    slots_per_gpu: o.SlotsPerGpu = 1,
     set_: o.Set = None,
     config: o.Config = None,
     backend: o.KerasBackend = None,
@@ -175,14 +167,12 @@ def worker(
     storage: o.Storage = None,
     studies: o.Studies = o.DEFAULT_STUDIES,
     slots: Slots = None,
-    slots_per_gpu: SlotsPerGpu = 1,
+    slots_per_gpu: o.SlotsPerGpu = 1,
     worker_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The worker's id; by default host, process, a random part.")
     ] = None,
-    beat: Annotated[float, typer.Option("--beat", min=0.1, help="Seconds from one sign of life to the next.")] = 10.0,
-    lease: Annotated[
-        float, typer.Option("--lease", min=0.5, help="Seconds without one after which its trials are given away.")
-    ] = 60.0,
+    beat: o.Beat = WorkerSettings.beat_s,
+    lease: o.Lease = WorkerSettings.lease_s,
     wait: Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the study to be created.")] = 60.0,
     load: Annotated[Path | None, typer.Option("--load", hidden=True)] = None,
 ) -> None:

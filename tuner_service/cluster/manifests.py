@@ -178,7 +178,10 @@ def _container(pool: WorkerPool) -> Manifest:
     return {
         "name": CONTAINER,
         "image": pool.image,
-        "args": ["worker", pool.study, "--studies", pool.studies, "--slots", str(pool.slots), "--id", "$(POD_NAME)"],
+        "args": [
+            *("worker", pool.study, "--studies", pool.studies, "--slots", str(pool.slots), "--id", "$(POD_NAME)"),
+            *("--beat", f"{pool.beat_s:g}", "--lease", f"{pool.lease_s:g}"),
+        ],
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "TUNER_STORAGE_FILE", "value": f"{SECRETS}/storage/url"},
@@ -193,7 +196,7 @@ def _container(pool: WorkerPool) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": mounts,
-        # What a worker said last is in `tuner status --pods` after its node is gone.
+        # What a worker said last is in `tuner pods` after its node is gone.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 

@@ -8,11 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from tuner_service.domain.spec import StudyName
 from tuner_service.errors import ClusterError
 from tuner_service.training import study_file
+from tuner_service.worker.settings import WorkerSettings, check_lease
 
 #: Room for an index and Kubernetes' random part in the name of a pod, which has 63 characters.
 _NAME_LENGTH = 46
@@ -42,11 +52,14 @@ class WorkerPool(BaseModel):
     workers: PositiveInt = 1  #: at most, where there may be fewer
     min_workers: PositiveInt | None = None  #: the coordinator chooses from so many to `workers`; None: always `workers`
     namespace: str = Field("default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
-    gpus: NonNegativeInt = 0  #: of each worker, which trains a trial on each
+    gpus: NonNegativeInt = 0  #: of each worker
+    slots_per_gpu: PositiveInt = 1  #: trials that a worker trains on each GPU at a time
     gpu_resource: str = "nvidia.com/gpu"  #: or a MIG slice, such as nvidia.com/mig-1g.10gb
     cpu: str = Field("2", pattern=_QUANTITY)  #: requested; not a limit, since a throttled trainer helps nobody
     memory: str = Field("8Gi", pattern=_QUANTITY)  #: request and limit
     disk: str = Field("8Gi", pattern=_QUANTITY)  #: below /tmp: checkpoints on their way, and what the study caches
+    beat_s: PositiveFloat = WorkerSettings.beat_s  #: from one sign of life of a worker to the next
+    lease_s: PositiveFloat = WorkerSettings.lease_s  #: how long a trial is a worker's without one
     queue: str | None = None  #: Kueue's LocalQueue
     storage_secret: str = "tuner-storage"  # noqa: S105 - the Secret's name; its key `url` holds the storage's URL
     code: StudyCode | None = None  #: None: the file is in the image
@@ -57,6 +70,7 @@ class WorkerPool(BaseModel):
     def _limits_in_order(self) -> Self:
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ValueError(f"min_workers must be at most workers ({self.workers}), got {self.min_workers}")
+        check_lease(self.lease_s, self.beat_s)
         return self
 
     @classmethod
@@ -65,6 +79,7 @@ class WorkerPool(BaseModel):
 
         Raises:
             ClusterError: If one is out of its range; every one is named, with what was received.
+            SpecError: If the lease does not outlive two beats.
         """
         try:
             return cls.model_validate(fields)
@@ -91,9 +106,9 @@ class WorkerPool(BaseModel):
 
     @property
     def slots(self) -> int:
-        """How many trials a worker trains at a time: one a GPU, or one a whole core."""
+        """How many trials a worker trains at a time: on its GPUs, or one a whole core."""
         if self.gpus:
-            return self.gpus
+            return self.gpus * self.slots_per_gpu
         cores = int(self.cpu[:-1]) / 1000 if self.cpu.endswith("m") else float(re.sub(r"[A-Za-z]+$", "", self.cpu))
         return max(1, int(cores))
 

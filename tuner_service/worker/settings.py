@@ -18,6 +18,15 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
+def check_lease(lease_s: float, beat_s: float) -> None:
+    """Raise ``SpecError`` unless a lease outlives two beats."""
+    if lease_s < 2 * beat_s:
+        raise SpecError(
+            f"a lease of {lease_s:g} s is shorter than two beats of {beat_s:g} s, so that the trials of workers that "
+            "live would be given away; lengthen --lease, or shorten --beat"
+        )
+
+
 @dataclass(frozen=True)
 class WorkerSettings:
     """Settings of one worker process."""
@@ -35,11 +44,7 @@ class WorkerSettings:
     outbox: Path = field(default_factory=default_folder)  #: where outcomes wait while the storage is away
 
     def __post_init__(self) -> None:
-        if self.lease_s < 2 * self.beat_s:
-            raise SpecError(
-                f"a lease of {self.lease_s:g} s is shorter than two beats of {self.beat_s:g} s, so that the trials of "
-                "workers that live would be given away; lengthen --lease, or shorten --beat"
-            )
+        check_lease(self.lease_s, self.beat_s)
 
     @property
     def slots(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from tuner_service.cluster.manifests import POOL_ANNOTATION, Manifest, overlay, render
 from tuner_service.cluster.pool import StudyCode, WorkerPool, pack_code
-from tuner_service.errors import ClusterError
+from tuner_service.errors import ClusterError, SpecError
 
 VERSIONS = ["1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
 CODE = StudyCode(file="digits_mlp.py", digest="0123456789abcdef", sources={"digits_mlp.py": "spec = 1"})
@@ -120,6 +120,7 @@ def test_resources_are_requested_as_they_are_used() -> None:
     ("fields", "slots"),
     [
         pytest.param({"gpus": 2, "cpu": "16"}, 2, id="one a GPU"),
+        pytest.param({"gpus": 2, "slots_per_gpu": 4}, 8, id="several a GPU"),
         pytest.param({"cpu": "4"}, 4, id="one a core"),
         pytest.param({"cpu": "2500m"}, 2, id="a whole core"),
         pytest.param({"cpu": "500m"}, 1, id="at least one"),
@@ -129,6 +130,14 @@ def test_slots_follow_the_resources(fields: dict[str, object], slots: int) -> No
     """They are said, because without a limit a container sees all cores of its node."""
     (container,) = pod(**fields)["containers"]
     assert container["args"][container["args"].index("--slots") + 1] == str(slots)
+
+
+def test_beats_are_said() -> None:
+    """Hundreds of workers beat less often; a lease that they would lose alive is refused before any is sent."""
+    (container,) = pod(beat_s=30, lease_s=180)["containers"]
+    assert container["args"][-4:] == ["--beat", "30", "--lease", "180"]
+    with pytest.raises(SpecError, match="a lease of 60 s is shorter than two beats of 40 s"):
+        pool(beat_s=40)
 
 
 def test_under_a_queue_every_worker_is_a_job() -> None:
