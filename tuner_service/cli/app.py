@@ -13,12 +13,8 @@ import typer
 from tuner_service.cli import checking, exporting, inspecting, pods, reporting, running, serving, steering, verifying
 from tuner_service.cli.database import db
 from tuner_service.cli.output import err, out, print_error
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TunerServiceError
-
-#: Exit codes: a mistake in what the user gave; the same for a worker, which must not be started again.
-MISTAKE, WORKER_MISTAKE = 2, 78
-#: Of a worker whose storage does not answer: it may be started again.
-AGAIN = 75
 
 app = typer.Typer(
     name="tuner",
@@ -88,11 +84,13 @@ def run(arguments: list[str] | None = None) -> None:
             elif arguments[:1] != ["worker"]:
                 err.print("[dim]--traceback shows where in the study's code[/]")
         is_worker = next((one for one in arguments if not one.startswith("-")), None) == "worker"
-        if is_worker and isinstance(error, StorageUnavailableError):
-            sys.exit(AGAIN)
-        sys.exit(WORKER_MISTAKE if is_worker else MISTAKE)
+        if not is_worker:
+            sys.exit(ExitCode.MISTAKE)
+        # One whose storage does not answer may be started again.
+        away = isinstance(error, StorageUnavailableError)
+        sys.exit(ExitCode.INTERRUPTED if away else ExitCode.MISCONFIGURED)
     except BrokenPipeError:
         # The reader of a pipe, head for instance, has seen enough.
         out.quiet = True
         sys.stderr.close()
-        sys.exit(0)
+        sys.exit(ExitCode.DONE)

@@ -16,14 +16,12 @@ from rich.markup import escape
 from tuner_service.cli import options as o
 from tuner_service.cli.output import count, duration, out, print_json, table
 from tuner_service.coordinator.checking import check as check_file
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.finding import Level
 from tuner_service.domain.forecast import Rung
 from tuner_service.errors import SpecError
 from tuner_service.results.planning import Plan, plan_file, plan_study
 from tuner_service.worker.machine import NO_GPU, gpus, slot_devices
-
-#: Exit code of a check that has found errors.
-FOUND_ERRORS = 1
 
 _COLOURS = {Level.ERROR: "bold red", Level.WARNING: "bold yellow", Level.HINT: "bold cyan"}
 
@@ -43,7 +41,7 @@ def check(file: o.StudyFile, set_: o.Set = None, config: o.Config = None, json: 
         found = ", ".join(count(levels[one], one.value) for one in Level if levels[one]) or "nothing found"
         out.print(f"[bold]{found}[/] in {escape(str(file))} ({escape(checked.tried)})")
     if checked.errors:
-        sys.exit(FOUND_ERRORS)
+        sys.exit(ExitCode.NOT_GOOD)
 
 
 def plan(

@@ -23,6 +23,7 @@ from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created, baseline_of, has_tables
 from tuner_service.coordinator.studies import create as create_study
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.provenance import shown_command
 from tuner_service.domain.study import Ending, StudyRecord
@@ -31,9 +32,6 @@ from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.worker.machine import gpus, slot_devices
 from tuner_service.worker.settings import WorkerSettings, new_worker_id
-
-#: Exit code of a command that was interrupted and may be started again.
-INTERRUPTED = 75
 
 Slots = Annotated[
     int | None,
@@ -129,7 +127,7 @@ def run(
             print_note(f"to compare: tuner compare {name} {companion[0]['name']}")
     except KeyboardInterrupt:
         print_note("interrupted: what was running is handed back; the same command continues")
-        sys.exit(INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)
     finally:
         looking.stop()
     summary = summarize(ledger, name)
@@ -151,7 +149,7 @@ def run(
     if summary.study.ending is Ending.FAILED:
         first = next(group.first for group in summary.failures if group.reason is Reason.ERROR)
         print_failure(reading.trial(ledger, name, first))
-        sys.exit(1)
+        sys.exit(ExitCode.NOT_GOOD)
 
 
 def _follow(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:

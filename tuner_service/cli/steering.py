@@ -12,6 +12,7 @@ from tuner_service.cli.output import count, out, print_json, print_note, table
 from tuner_service.coordinator import control
 from tuner_service.coordinator.collect import collect
 from tuner_service.coordinator.studies import extend as extend_study
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.outcome import State
 from tuner_service.domain.override import parse_assignments, parse_point
 from tuner_service.domain.study import Control
@@ -120,4 +121,4 @@ def doctor(storage: o.Storage = None, json: o.Json = False) -> None:
         marks = {True: "[green]ok[/]", False: "[red]wrong[/]", None: "[yellow]note[/]"}
         out.print(table(("", "what", "found"), [(marks[one.good], one.what, one.found) for one in findings]))
     if any(one.good is False for one in findings):
-        raise typer.Exit(1)
+        sys.exit(ExitCode.NOT_GOOD)

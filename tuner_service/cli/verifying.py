@@ -13,6 +13,7 @@ from rich.markup import escape
 from tuner_service.cli import options as o
 from tuner_service.cli.exporting import looked_before, metrics_words
 from tuner_service.cli.output import count, out, print_json, print_note, table, text
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.run import CONFIDENCE
 from tuner_service.results.compare import Comparison
 from tuner_service.results.compare import compare as compare_studies
@@ -59,7 +60,7 @@ def rerun(
             identical &= again.identical
             _print_rerun(again)
     if not identical:
-        sys.exit(1)
+        sys.exit(ExitCode.NOT_GOOD)
 
 
 def compare(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuner_service.cluster.pool import WorkerPool
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.errors import ClusterError
 
 Manifest = dict[str, Any]
@@ -30,8 +31,6 @@ _GRACE_S = 120
 #: How long a Job and its code stay after the study's end, for whoever looks for logs.
 _KEEP_S = 86_400
 _RETRIES_OF_A_WORKER = 3
-#: Exit codes of a worker; see docs/architecture.md.
-_INTERRUPTED, _MISCONFIGURED = 75, 78
 
 
 def render(pool: WorkerPool, size: int | None = None) -> list[Manifest]:
@@ -107,8 +106,8 @@ def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     # Kueue and people delete pods without that condition; the worker itself says what it was.
-                    _on_exit("Ignore", _INTERRUPTED),
-                    _on_exit("FailJob", _MISCONFIGURED),
+                    _on_exit("Ignore", ExitCode.INTERRUPTED),
+                    _on_exit("FailJob", ExitCode.MISCONFIGURED),
                 ]
             },
             "ttlSecondsAfterFinished": _KEEP_S,
@@ -117,8 +116,8 @@ def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:
     }
 
 
-def _on_exit(action: str, code: int) -> Manifest:
-    return {"action": action, "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [code]}}
+def _on_exit(action: str, code: ExitCode) -> Manifest:
+    return {"action": action, "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [code.value]}}
 
 
 def _metadata(pool: WorkerPool, name: str) -> Manifest:

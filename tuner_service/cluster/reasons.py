@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tuner_service.domain.exit_code import ExitCode
+
 _MISSING = re.compile(r'(secret|configmap|serviceaccount) "([^"]+)" not found', re.IGNORECASE)
 _REMEDIES = {
     "secret": "make it: kubectl create secret generic {name} --from-file=url=FILE",
@@ -57,7 +59,11 @@ def pod_state(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = ()) 
 
 
 def _ended(ended: Mapping[str, Any]) -> str:
-    meanings = {0: "the study has ended", 75: "interrupted, another takes its place", 78: "a configuration error"}
+    meanings: dict[int, str] = {
+        ExitCode.DONE: "the study has ended",
+        ExitCode.INTERRUPTED: "interrupted, another takes its place",
+        ExitCode.MISCONFIGURED: "a configuration error",
+    }
     code = ended.get("exitCode")
     meaning = "out of memory" if ended.get("reason") == "OOMKilled" else meanings.get(int(code or 0), "failed")
     last_words = str(ended.get("message") or "").strip().splitlines()

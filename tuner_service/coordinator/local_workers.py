@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StorageUnavailableError, TunerServiceError
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -23,7 +24,6 @@ from tuner_service.training.parent import SECRETS_PIPE, die_with_parent, hand_ov
 
 #: Deaths of one worker, without a configuration error, after which it is not started again.
 _MAX_DEATHS = 5
-_INTERRUPTED, _MISCONFIGURED = 75, 78
 
 #: Beats of local workers are cheap, and what they tell is looked at: shorter than on a cluster.
 _BEAT_S, _LEASE_S = 1.0, 20.0
@@ -118,7 +118,7 @@ class LocalWorkers:
             self._wait(_PATIENCE_S)
             self._signal(signal.SIGKILL)
             for worker in self._workers:
-                if worker.process.wait() not in (0, _INTERRUPTED):
+                if worker.process.wait() not in (ExitCode.DONE, ExitCode.INTERRUPTED):
                     # Where the storage is away its leases run out by themselves.
                     with contextlib.suppress(StorageUnavailableError):
                         self._storage.release(worker.worker_id)
@@ -142,7 +142,7 @@ class LocalWorkers:
             except StorageUnavailableError:
                 # Looked after once the storage is back: nothing could be trained anyway.
                 return True
-            if code == _MISCONFIGURED or worker.deaths + 1 >= _MAX_DEATHS:
+            if code == ExitCode.MISCONFIGURED or worker.deaths + 1 >= _MAX_DEATHS:
                 raise WorkerFailedError(f"a worker ended with exit code {code}; {self._last_words()}")
             again = self._start(f"{self._name}-{index}-{worker.deaths + 1}")
             again.deaths = worker.deaths + 1

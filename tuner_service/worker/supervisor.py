@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.sampler import CustomSampler
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import (
@@ -41,9 +42,6 @@ from tuner_service.worker.training_process import start_forkserver
 
 _log = logging.getLogger(__name__)
 
-#: Exit codes: the study has ended; interrupted, start me again; a configuration error, do not.
-DONE, INTERRUPTED, MISCONFIGURED = 0, 75, 78
-
 #: Signals that come within so many seconds are one.
 _ONE_SIGNAL_S = 1.0
 
@@ -66,7 +64,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
 
-    def run(self) -> int:
+    def run(self) -> ExitCode:
         """Work until the study has ended or a signal comes, and return the exit code.
 
         Raises:
@@ -77,10 +75,10 @@ class Supervisor:
         if self._settings.file is not None:
             self._settings = replace(self._settings, study=self._load_and_wait(self._settings.file))
             if not self._settings.study:
-                return INTERRUPTED
+                return ExitCode.INTERRUPTED
         study = self._wait_for_study()
         if study is None:
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         self._share_devices(study)
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
@@ -90,7 +88,7 @@ class Supervisor:
             scratch.remove_abandoned()
             return self._work(study, path, digest, artifacts, scratch.folder)
 
-    def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> int:
+    def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> ExitCode:
         if self._settings.file is None:
             start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=self._uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
@@ -142,10 +140,10 @@ class Supervisor:
                 one.close()
         if isinstance(self._failure, StorageUnavailableError):
             _log.error("%s", self._failure)
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         if self._failure is not None:
             raise self._failure
-        return INTERRUPTED if self._stopping.is_set() else DONE
+        return ExitCode.INTERRUPTED if self._stopping.is_set() else ExitCode.DONE
 
     @property
     def _uses_gpus(self) -> bool:
@@ -188,7 +186,7 @@ class Supervisor:
             first.append(time.monotonic())
             if self._stopping.is_set():
                 # Said twice: at once. The kernel ends the children with this process, and their leases run out.
-                os._exit(INTERRUPTED)
+                os._exit(ExitCode.INTERRUPTED)
             _log.warning("%s: handing back what is running; once more to stop at once", signal.Signals(number).name)
             self._stopping.set()
 
