@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format postgres lock chart policies clean
+.PHONY: help demo test soak bench lint format docs postgres lock chart policies clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(INSTALLED)  ## Build the documentation site, in site/html
+	$(BIN)/python -m docs.site
+
 chart: $(BIN)/helm  ## Write deploy/install.yaml from the Helm chart
 	$(BIN)/python -m tests.helm render
 
@@ -74,7 +77,7 @@ lock:  ## Work out requirements.lock and those of the images from pyproject.toml
 	$(COMPILE_IMAGE) --excludes deploy/image/no-tensorflow.txt deploy/image/jax.txt -o deploy/image/worker-jax.lock
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache demo dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find tuner_service tests studies -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml

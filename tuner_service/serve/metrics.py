@@ -25,8 +25,8 @@ class StudyMetrics(Collector):
         self._readings = readings
 
     def describe(self) -> list[Metric]:
-        """Return nothing: what there is to tell is only known by asking the storage."""
-        return []
+        """Return all metrics, without what the storage has to be asked for."""
+        return all_metrics()
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; of a storage that is away only that it is."""
@@ -40,12 +40,21 @@ class StudyMetrics(Collector):
             yield _up(0)
             return
         yield _up(1)
-        yield GaugeMetricFamily("tuner_storage_seconds", "Time that the storage took to tell its clock.", latency)
+        yield _seconds(latency)
         yield from of_studies(readings)
 
 
-def _up(value: int) -> Metric:
+def all_metrics() -> list[Metric]:
+    """Return all that there are, without a value."""
+    return [_up(), _seconds(), *of_studies([])]
+
+
+def _up(value: int | None = None) -> Metric:
     return GaugeMetricFamily("tuner_storage_up", "Whether the storage answers.", value)
+
+
+def _seconds(value: float | None = None) -> Metric:
+    return GaugeMetricFamily("tuner_storage_seconds", "Time that the storage took to tell its clock.", value)
 
 
 def of_studies(readings: list[Reading]) -> Iterator[Metric]:
