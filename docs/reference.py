@@ -50,6 +50,46 @@ PARTS: dict[str, tuple[type[BaseModel], ...]] = {
 #: Fields that come in kinds, and the headings of these.
 KINDS = {"sampler": "samplers", "pruner": "pruners", "value": "values"}
 
+#: What the library has for each command; a name with a dot is a method of what `open_storage` returns.
+IN_PYTHON: dict[str, tuple[str, ...]] = {
+    "check": ("check",),
+    "plan": ("plan_file", "plan_study"),
+    "run": ("run", "baseline_of"),
+    "create": ("create", "baseline_of"),
+    "worker": ("run_worker",),
+    "coordinator": ("coordinate",),
+    "list": ("open_storage().studies", "summarize"),
+    "status": ("summarize",),
+    "watch": ("summarize",),
+    "trials": ("trials",),
+    "show": ("trial", "curves"),
+    "serve": ("run_server",),
+    "best": ("front", "best"),
+    "report": ("write_report",),
+    "export": ("export", "export_model", "export_tensorboard", "export_parquet", "export_mlflow"),
+    "refit": ("refit",),
+    "evaluate": ("evaluate",),
+    "rerun": ("rerun",),
+    "compare": ("compare",),
+    "submit": ("Cluster", "WorkerPool", "pack_code", "submit"),
+    "render": ("WorkerPool", "pack_code", "render"),
+    "scale": ("Cluster", "scale"),
+    "pods": ("Cluster", "pods"),
+    "logs": ("Cluster", "logs"),
+    "pause": ("pause",),
+    "resume": ("resume",),
+    "stop": ("stop",),
+    "cancel": ("cancel",),
+    "extend": ("extend",),
+    "retry": ("retry",),
+    "enqueue": ("enqueue",),
+    "delete": ("delete",),
+    "gc": ("collect",),
+    "doctor": ("examine",),
+    "db migrate": ("open_storage().create_tables",),
+    "db roles": ("roles_sql", "open_storage().create_roles"),
+}
+
 
 def pages() -> dict[str, str]:
     """Return the text of each page in Markdown, by its file's name."""
@@ -224,10 +264,18 @@ def content_words(response: Mapping[str, Any]) -> str:
 
 def library() -> str:
     """Return what `import tuner_service` offers; mkdocstrings reads signatures and docstrings where it says so."""
+    rows = ((f"`{command}`", ", ".join(_link(name) for name in names)) for command, names in IN_PYTHON.items())
+    text = (
+        "# Library\n\nWhat a command does a script can do, by `import tuner_service`. The classes of a specification "
+    )
+    text += "have [a page of their own](specification.md).\n\n" + table(("command", "in Python"), rows)
     described = {part.__name__ for parts in PARTS.values() for part in parts}
     others = [name for name in tuner_service.__all__ if name not in described]
-    text = "# Library\n\nWhat a command does a script can do: `import tuner_service`.\n"
     return text + "".join(f"\n::: tuner_service.{name}\n" for name in sorted(others, key=str.lower))
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`](#tuner_service.{name})" if name in tuner_service.__all__ else f"`{name}`"
 
 
 def markdown(text: str | None) -> str:

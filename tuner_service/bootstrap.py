@@ -6,17 +6,13 @@ import json
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner_service.training.parent import CLOSED_FOLDER, SECRETS_PIPE, hand_over, hide_memory, take_over
-from tuner_service.worker.machine import cores, gpus
 
 if TYPE_CHECKING:
-    from tuner_service.coordinator.studies import Created
-    from tuner_service.domain.study import StudyRecord
     from tuner_service.ledger.notices import Notifier
     from tuner_service.results.study import Study
     from tuner_service.storage.ledger_storage import LedgerStorage
@@ -122,61 +118,6 @@ def open_storage(url: str | StorageUrl | None = None, *, reads_only: bool = Fals
     return SqlLedgerStorage(parsed, reads_only=reads_only)
 
 
-def run(
-    path: Path,
-    *,
-    storage: str | None = None,
-    workers: int = 1,
-    slots: int | None = None,
-    slots_per_gpu: int = 1,
-    changes: Sequence[Mapping[str, object]] = (),
-    artifacts: str | None = None,
-    accept_code: bool = False,
-    command: str = "",
-    created: Callable[[Created], None] = lambda _: None,
-    follow: Callable[[LedgerStorage, str, Callable[[], object]], object] | None = None,
-) -> StudyRecord:
-    """Create or continue a study, work on it with processes of this machine until it has ended, and return it.
-
-    Args:
-        path: The study file.
-        storage: Where the study is kept; see ``storage_url``.
-        workers: Worker processes.
-        slots: Trials at a time in each; by default the GPUs, or the cores, shared by the workers.
-        slots_per_gpu: By default so many for each GPU.
-        changes: Fields that replace those of the file's specification, later ones last.
-        artifacts: Where curves and models are kept; see ``artifacts_url``.
-        accept_code: Let a study go on with code that has changed.
-        command: What the user typed, without secrets, to be recorded.
-        created: Called once the study is there.
-        follow: Shows the study until it has ended: called with the storage, the study's name and a function to call
-            every second or so, which looks after the workers. By default nothing is shown.
-
-    Raises:
-        TunerServiceError: As ``create`` does, or if the workers cannot work.
-        KeyboardInterrupt: On Ctrl-C, after the workers have handed back what they ran; calling it again continues.
-    """
-    from tuner_service.coordinator.local_workers import LocalWorkers
-    from tuner_service.coordinator.studies import asked_backend, create
-    from tuner_service.training.backend import default
-
-    url = storage_url(storage)
-    ledger = open_storage(url)
-    where = artifacts_url(artifacts)
-    slots = slots or max(1, (len(gpus(os.environ)) * slots_per_gpu or cores()) // workers)
-    arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
-    secrets = json.dumps({**{one: _given(one) for one in _URLS}, STORAGE_VARIABLE: url.secret_text})
-    backend = asked_backend(changes) or default(os.environ)
-    with LocalWorkers(ledger, path.resolve(), arguments, workers=workers, secrets=secrets, backend=backend) as local:
-        made = create(ledger, path, changes=changes, artifacts=where, accept_code=accept_code, command=command)
-        created(made)
-        name = made.study.name
-        if made.study.ending is None:
-            local.begin(made.study)
-            (follow or _wait)(ledger, name, local.look_after)
-    return ledger.study(name)
-
-
 def open_study(name: str, storage: str | None = None) -> Study:
     """Return a study to look at.
 
@@ -190,14 +131,6 @@ def open_study(name: str, storage: str | None = None) -> Study:
     from tuner_service.results.study import Study
 
     return Study(open_storage(storage_url(storage)), name)
-
-
-def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
-    from tuner_service.ledger.patience import patiently
-
-    while patiently(lambda: ledger.study(name)).ending is None:
-        look_after()
-        time.sleep(1.0)
 
 
 def live_metrics() -> LiveMetrics | None:
@@ -229,6 +162,11 @@ def notifier(storage: LedgerStorage) -> Notifier | None:
 
     named = _given(WEBHOOK_VARIABLE)
     return Notifier(storage, Webhook(named)) if named else None
+
+
+def handed_to_worker(url: StorageUrl) -> str:
+    """Return what a worker process is handed through a pipe: this storage's URL, and the others that were given."""
+    return json.dumps({**{one: _given(one) for one in _URLS}, STORAGE_VARIABLE: url.secret_text})
 
 
 def login_files(token: Path | None = None, users: Path | None = None) -> tuple[Path | None, Path | None]:

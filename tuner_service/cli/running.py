@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tuner_service import bootstrap
+from tuner_service import bootstrap, running
 from tuner_service.cli import live
 from tuner_service.cli import options as o
 from tuner_service.cli.exporting import print_front
@@ -21,7 +21,7 @@ from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.loop import coordinate
-from tuner_service.coordinator.studies import Created, baseline_of, has_tables
+from tuner_service.coordinator.studies import Created, baseline_of
 from tuner_service.coordinator.studies import create as create_study
 from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.outcome import Reason
@@ -30,8 +30,6 @@ from tuner_service.domain.study import Ending, StudyRecord
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
-from tuner_service.worker.machine import gpus, slot_devices
-from tuner_service.worker.settings import WorkerSettings, new_worker_id
 
 Slots = Annotated[
     int | None,
@@ -106,7 +104,7 @@ def run(
     companion: list[Mapping[str, object]] = []
 
     def work(*more: Mapping[str, object]) -> str:
-        return bootstrap.run(
+        return running.run(
             file,
             storage=storage,
             workers=workers,
@@ -175,18 +173,6 @@ def worker(
     load: Annotated[Path | None, typer.Option("--load", hidden=True)] = None,
 ) -> None:
     """Train trials of a study until it has ended. Exit codes: 0 ended, 75 interrupted, 78 configuration error."""
-    from tuner_service.worker.supervisor import Supervisor
-
-    settings = WorkerSettings(
-        study=study,
-        studies=studies,
-        file=load,
-        devices=slot_devices(slots, gpus(os.environ), slots_per_gpu),
-        worker_id=worker_id or new_worker_id(),
-        beat_s=beat,
-        lease_s=lease,
-        wait_s=wait,
-    )
     if bootstrap.guards_secret() and os.geteuid() == 0:
         print_warning(
             "this worker runs as root, so that the study's code could read its memory, and the storage's password in "
@@ -198,9 +184,19 @@ def worker(
             "that is mounted, as a Secret is, on Linux 5.19 or later; give workers a role that can do little: "
             "`tuner db roles`"
         )
-    ledger = o.connect(storage)
-    supervisor = Supervisor(ledger, settings, live=bootstrap.live_metrics(), notifier=bootstrap.notifier(ledger))
-    sys.exit(supervisor.run())
+    ended = running.run_worker(
+        o.connect(storage),
+        study,
+        studies=studies,
+        load=load,
+        slots=slots,
+        slots_per_gpu=slots_per_gpu,
+        worker_id=worker_id,
+        beat_s=beat,
+        lease_s=lease,
+        wait_s=wait,
+    )
+    sys.exit(ExitCode.DONE if ended else ExitCode.INTERRUPTED)
 
 
 def coordinator(
@@ -217,8 +213,6 @@ def coordinator(
 ) -> None:
     """Keep all studies going: collect what fell behind, end what is done. Optional: workers do so too."""
     ledger = o.connect(storage)
-    if not has_tables(ledger):
-        ledger.create_tables()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tuner_service import bootstrap
+from tuner_service import running
 from tuner_service.cli import options as o
 from tuner_service.cli.output import print_note
-from tuner_service.errors import ServeError
 
 
 def serve(
@@ -41,21 +40,13 @@ def serve(
     ] = "127.0.0.1,::1",
 ) -> None:
     """Serve a dashboard behind a login, metrics for Prometheus, and a read API, on one port."""
-    try:
-        from tuner_service.serve.app import make_app
-        from tuner_service.serve.server import listen, serve, url_of
-        from tuner_service.serve.users import read_users
-    except ModuleNotFoundError as error:
-        raise ServeError(f"{error.name} is missing; install it with: pip install 'tuner-service[serve]'") from None
-
-    users = read_users(*bootstrap.login_files(token_file, users_file), writer or [])
-    listener = listen(host, port, login=users is not None)
-    reading = bootstrap.open_storage(storage, reads_only=True)
-    writing = bootstrap.open_storage(storage).optuna_storage if writer else None
-    login = "without a login, for this machine only" if users is None else "behind a login"
-    serve(
-        make_app(reading, users, writing, bootstrap.live_metrics()),
-        listener,
+    running.run_server(
+        storage,
+        host=host,
+        port=port,
+        token_file=token_file,
+        users_file=users_file,
+        writers=writer or (),
         trusted_proxy=trusted_proxy,
-        started=lambda: print_note(f"serving {url_of(listener)}, {login}"),
+        started=lambda where: print_note(f"serving {where}"),
     )

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from tuner_service.coordinator.scaling import Scaler, scale
+from tuner_service.coordinator.studies import has_tables
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StorageError, StudyNotFoundError
 from tuner_service.ledger.history import Histories
@@ -20,14 +21,17 @@ def coordinate(
     storage: LedgerStorage,
     stopping: threading.Event,
     *,
-    period_s: float,
+    period_s: float = 5.0,
     scaler: Scaler | None = None,
     notifier: Notifier | None = None,
 ) -> None:
     """Reconcile every study each ``period_s`` seconds until told to stop, and give it the workers that it can use.
 
-    A storage that is away is waited for. A ``notifier`` tells what is new, also of studies that others have ended.
+    Tables are made where they are missing; a storage that is away later is waited for. A ``notifier`` tells what is
+    new, also of studies that others have ended.
     """
+    if not has_tables(storage):
+        storage.create_tables()
     histories = Histories(storage)
     while not stopping.is_set():
         try:

@@ -64,8 +64,8 @@ class Supervisor:
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
 
-    def run(self) -> ExitCode:
-        """Work until the study has ended or a signal comes, and return the exit code.
+    def run(self) -> bool:
+        """Work until the study has ended or a signal comes, and return whether it has ended.
 
         Raises:
             TunerServiceError: If the study, its file or its artifacts are not what this worker was told; nothing was
@@ -75,10 +75,10 @@ class Supervisor:
         if self._settings.file is not None:
             self._settings = replace(self._settings, study=self._load_and_wait(self._settings.file))
             if not self._settings.study:
-                return ExitCode.INTERRUPTED
+                return False
         study = self._wait_for_study()
         if study is None:
-            return ExitCode.INTERRUPTED
+            return False
         self._share_devices(study)
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
@@ -88,7 +88,7 @@ class Supervisor:
             scratch.remove_abandoned()
             return self._work(study, path, digest, artifacts, scratch.folder)
 
-    def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> ExitCode:
+    def _work(self, study: StudyRecord, path: Path, digest: str, artifacts: Artifacts, scratch: Path) -> bool:
         if self._settings.file is None:
             start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=self._uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
@@ -140,10 +140,10 @@ class Supervisor:
                 one.close()
         if isinstance(self._failure, StorageUnavailableError):
             _log.error("%s", self._failure)
-            return ExitCode.INTERRUPTED
+            return False
         if self._failure is not None:
             raise self._failure
-        return ExitCode.INTERRUPTED if self._stopping.is_set() else ExitCode.DONE
+        return not self._stopping.is_set()
 
     @property
     def _uses_gpus(self) -> bool:
