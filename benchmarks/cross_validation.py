@@ -8,13 +8,11 @@ trains the best cell again on all data.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks.mnist_like import write_mnist_like
+from benchmarks.mnist_like import mnist_folder, parser_for
 from benchmarks.page import alternating, medians, ratio, seconds, table, write
 from benchmarks.processes import BACKENDS, Run, run_peer, run_tuner
 
@@ -25,18 +23,12 @@ THEIRS = "GridSearchCV, tensorflow"
 
 def main() -> None:
     """Measure, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = parser_for(__doc__, "few rows, one epoch")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--idx", type=Path, help="a folder with MNIST's files, or others in their format")
-    parser.add_argument("--quick", action="store_true", help="few rows, one epoch, one round; writes nothing")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.epochs = 1, 1
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        idx = arguments.idx or Path(folder, "mnist")
-        if arguments.idx is None:
-            write_mnist_like(idx, share=0.02 if arguments.quick else 1.0)
+    with mnist_folder(arguments.idx, quick=arguments.quick) as idx:
         results = alternating(runs_of(arguments.epochs, idx), arguments.rounds)
     taken = medians({who: [run.seconds for run in ones] for who, ones in results.items()})
     best = medians({who: [run.best for run in ones] for who, ones in results.items()})

@@ -8,14 +8,12 @@ The network of studies/keras_tuner_mnist.py, one execution of five epochs a tria
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.mnist_like import write_mnist_like
+from benchmarks.mnist_like import mnist_folder, parser_for
 from benchmarks.page import alternating, medians, ratio, seconds, table
 from benchmarks.processes import Run, run_tuner
 
@@ -25,21 +23,15 @@ PLAIN = "one slot, plain fit"
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__, "few rows, two trials of one epoch")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--trials", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--idx", type=Path, help="a folder with MNIST's files, or others in their format")
     parser.add_argument("--cpu", action="store_true", help="slots on the processor, to try the command")
-    parser.add_argument("--quick", action="store_true", help="few rows, two trials of one epoch, one round")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.trials, arguments.epochs, arguments.rounds = 2, 1, 1
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        idx = arguments.idx or Path(folder, "mnist")
-        if arguments.idx is None:
-            write_mnist_like(idx, share=0.02 if arguments.quick else 1.0)
+    with mnist_folder(arguments.idx, quick=arguments.quick) as idx:
         runs = runs_of(arguments.slots, arguments.trials, arguments.epochs, idx, gpu=not arguments.cpu)
         results = alternating(runs, arguments.rounds)
     taken = medians({who: [run.seconds for run in ones] for who, ones in results.items()})

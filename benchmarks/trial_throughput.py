@@ -9,7 +9,6 @@ studies/keras_tuner_mnist.py on 50 000 images, judged on 10 000. Each run is a w
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.mnist_like import write_mnist_like
+from benchmarks.mnist_like import mnist_folder, parser_for
 from benchmarks.page import alternating, medians, ratio, seconds, table, write
 from benchmarks.processes import BACKENDS, Run, run_peer, run_tuner
 
@@ -66,22 +65,16 @@ TASKS = {
 
 def main() -> None:
     """Measure, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__, "two configurations, one epoch")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--peers", nargs="+", choices=BACKENDS, default=["tensorflow"])
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--configurations", type=int, help="of each task")
     parser.add_argument("--epochs", type=int, help="of each configuration")
-    parser.add_argument("--idx", type=Path, help="a folder with MNIST's files, or others in their format")
-    parser.add_argument("--quick", action="store_true", help="two configurations, one epoch, one round; writes nothing")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds = 1
     rows: list[list[object]] = []
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        idx = arguments.idx or Path(folder, "mnist")
-        if arguments.idx is None and "R6" in arguments.tasks:
-            write_mnist_like(idx, share=0.02 if arguments.quick else 1.0)
+    with tempfile.TemporaryDirectory() as folder, mnist_folder(arguments.idx, quick=arguments.quick) as idx:
         for name in arguments.tasks:
             task = TASKS[name]
             wanted = {"configurations": arguments.configurations, "epochs": arguments.epochs}
