@@ -9,16 +9,16 @@ from typing import Any
 
 import keras
 import numpy as np
-import optuna
 import pytest
 
+from tests.backends.training import dense, sequential, train
 from tests.unit.training.fakes import FakePipe, make_study_file, make_task
 from tuner_service.errors import StudyFileError
-from tuner_service.training import compiled, runs
+from tuner_service.training import compiled
 from tuner_service.training.assignment import checkpoint_file
 from tuner_service.training.checkpoint import variables_of
 from tuner_service.training.data import Data
-from tuner_service.training.epoch_watch import EpochWatch, InterruptedTrainingError
+from tuner_service.training.epoch_watch import EpochWatch
 
 _ROWS, _JUDGED, _EPOCHS, _BATCH = 44, 20, 3, 16
 
@@ -43,24 +43,14 @@ def _data(*parts: Any) -> Data:
 _REGRESSION = _data(_X, _Y)
 
 
-def _sequential(*layers: Any, **options: Any) -> keras.Model:
-    model = keras.Sequential([keras.Input((6,)), *layers])
-    model.compile(**{"optimizer": keras.optimizers.Adam(0.02), "loss": "mse", **options})
-    return model
-
-
-def _dense(**options: Any) -> keras.Model:
-    return _sequential(keras.layers.Dense(4, "tanh"), keras.layers.Dense(1), **options)
-
-
 def _classifier(**options: Any) -> keras.Model:
     given = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], **options}
-    return _sequential(keras.layers.Dense(4, "tanh"), keras.layers.Dense(3, "softmax"), **given)
+    return sequential(keras.layers.Dense(4, "tanh"), keras.layers.Dense(3, "softmax"), **given)
 
 
 def _regularized() -> keras.Model:
     layers = keras.layers
-    return _sequential(
+    return sequential(
         layers.Dense(4, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L1(0.01)),
         layers.BatchNormalization(),
         layers.GaussianNoise(0.1),
@@ -70,16 +60,16 @@ def _regularized() -> keras.Model:
 
 
 def _own_loss() -> keras.Model:
-    return _dense(loss=lambda y, predicted: keras.ops.log(keras.ops.cosh(predicted - y)), metrics=["mae", "mse"])
+    return dense(loss=lambda y, predicted: keras.ops.log(keras.ops.cosh(predicted - y)), metrics=["mae", "mse"])
 
 
 def _scheduled() -> keras.Model:
     schedule = keras.optimizers.schedules.ExponentialDecay(0.05, decay_steps=2, decay_rate=0.7)
-    return _dense(optimizer=keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, global_clipnorm=0.5))
+    return dense(optimizer=keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, global_clipnorm=0.5))
 
 
 def _averaged() -> keras.Model:
-    return _dense(optimizer=keras.optimizers.AdamW(0.02, use_ema=True, gradient_accumulation_steps=2))
+    return dense(optimizer=keras.optimizers.AdamW(0.02, use_ema=True, gradient_accumulation_steps=2))
 
 
 def _measured() -> keras.Model:
@@ -89,7 +79,7 @@ def _measured() -> keras.Model:
 
 def _convolution() -> keras.Model:
     layers = keras.layers
-    return _sequential(
+    return sequential(
         layers.Reshape((3, 2, 1)),
         layers.Conv2D(4, 2, padding="same", activation="relu"),
         layers.BatchNormalization(),
@@ -101,7 +91,7 @@ def _convolution() -> keras.Model:
 
 def _recurrent() -> keras.Model:
     layers = keras.layers
-    return _sequential(
+    return sequential(
         layers.Reshape((3, 2)),
         layers.GRU(4, dropout=0.2, recurrent_dropout=0.2, unroll=True, return_sequences=True),
         layers.LSTM(3),
@@ -198,7 +188,7 @@ def _own_logs() -> keras.Model:
 def _mixed_precision() -> keras.Model:
     layers = keras.layers
     policy = keras.DTypePolicy("mixed_bfloat16")
-    return _sequential(layers.Dense(8, "relu", dtype=policy), layers.Dense(1, dtype="float32"))
+    return sequential(layers.Dense(8, "relu", dtype=policy), layers.Dense(1, dtype="float32"))
 
 
 def _stopping() -> dict[str, Any]:
@@ -236,10 +226,10 @@ _CASES = (
     _case("a step of its own", _own_step),
     _case("a step that reports other names", _own_logs),
     _case("mixed precision", _mixed_precision),
-    _case("plateau and early stopping", _dense, options=_stopping),
-    _case("a callback that schedules, XLA", lambda: _dense(jit_compile=True), options=_scheduler),
-    _case("no validation, one batch", _dense, Data(_REGRESSION.train), lambda: {"batch_size": 100}),
-    _case("float64, not shuffled, whole batches", lambda: _dense(steps_per_execution=3),
+    _case("plateau and early stopping", dense, options=_stopping),
+    _case("a callback that schedules, XLA", lambda: dense(jit_compile=True), options=_scheduler),
+    _case("no validation, one batch", dense, Data(_REGRESSION.train), lambda: {"batch_size": 100}),
+    _case("float64, not shuffled, whole batches", lambda: dense(steps_per_execution=3),
           _data(_X.astype("float64"), _Y.astype("float64")),
           lambda: {"shuffle": False, "batch_size": 11, "validation_batch_size": 7}),
 )  # fmt: skip
@@ -276,7 +266,7 @@ class _Diary(keras.callbacks.Callback):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _Trained:
-    value: float | None
+    value: list[float] | None
     watch: EpochWatch
     variables: list[Any]
     diary: list[Any]
@@ -305,18 +295,8 @@ def _train(
     given["callbacks"] = [*given.get("callbacks", []), diary]
     study = make_study_file(build_model=build_model, fit_options=lambda _: given)
     metric = "last" if build is _own_logs else "loss"
-    task, pipe = make_task(engine=engine, metric=metric, checkpoint_s=1e9, **task_fields), FakePipe()
-    watch = EpochWatch(pipe, task, scratch)
-
-    def interrupt(op: str, *arguments: object) -> None:
-        if op == "progress" and arguments[0] == interrupt_in:
-            watch.interrupt()
-
-    pipe.when_told = interrupt
-    try:
-        value = runs.train(study, optuna.trial.FixedTrial({}), data, pipe, task, watch, scratch)
-    except InterruptedTrainingError:
-        value = None
+    task = make_task(engine=engine, metric=metric, checkpoint_s=1e9, **task_fields)
+    watch, value = train(study, data, FakePipe(), task, scratch, interrupt_in)
     variables = [keras.ops.convert_to_numpy(one) for one in variables_of(built[0])]
     return _Trained(value, watch, variables, diary.entries, built[0].history.history)
 

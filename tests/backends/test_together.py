@@ -16,13 +16,14 @@ import numpy as np
 import optuna
 import pytest
 
+from tests.backends.training import dense, sequential, train
 from tests.unit.training.fakes import FakePipe, make_study_file, make_task
 from tuner_service.domain.folds import Folds
 from tuner_service.errors import StudyFileError
 from tuner_service.training import runs, together
 from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
 from tuner_service.training.data import Data
-from tuner_service.training.epoch_watch import DivergedError, EpochWatch, InterruptedTrainingError
+from tuner_service.training.epoch_watch import DivergedError, EpochWatch
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere runs follow one another")
 
@@ -36,37 +37,27 @@ _REGRESSION = Data((_X, _Y))
 _FOLDS = Folds(n=3, seed=5)  # of 32, 33 and 33 rows to train on
 
 
-def _sequential(*layers: Any, **options: Any) -> keras.Model:
-    model = keras.Sequential([keras.Input((6,)), *layers])
-    model.compile(**{"optimizer": keras.optimizers.Adam(0.02), "loss": "mse", **options})
-    return model
-
-
-def _dense(**options: Any) -> keras.Model:
-    return _sequential(keras.layers.Dense(4, "tanh"), keras.layers.Dense(1), **options)
-
-
 def _noisy() -> keras.Model:
     layers = keras.layers
     hidden = layers.Dense(4, "relu", kernel_regularizer="l2")
-    return _sequential(hidden, layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(1), metrics=["mae"])
+    return sequential(hidden, layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(1), metrics=["mae"])
 
 
 def _classifier() -> keras.Model:
     layers = keras.layers
     loss = "sparse_categorical_crossentropy"
-    return _sequential(layers.Dense(4, "tanh"), layers.Dense(3, "softmax"), loss=loss, metrics=["accuracy"])
+    return sequential(layers.Dense(4, "tanh"), layers.Dense(3, "softmax"), loss=loss, metrics=["accuracy"])
 
 
 def _convolution() -> keras.Model:
     layers = keras.layers
-    return _sequential(
+    return sequential(
         layers.Reshape((3, 2, 1)), layers.Conv2D(4, 2), layers.MaxPooling2D((2, 1)), layers.Flatten(), layers.Dense(1)
     )
 
 
 def _recurrent() -> keras.Model:
-    return _sequential(keras.layers.Reshape((3, 2)), keras.layers.GRU(4, dropout=0.2), keras.layers.Dense(1))
+    return sequential(keras.layers.Reshape((3, 2)), keras.layers.GRU(4, dropout=0.2), keras.layers.Dense(1))
 
 
 class Subclassed(keras.Model):  # type: ignore[misc]
@@ -112,34 +103,24 @@ class _Attempt:
     def __init__(
         self,
         scratch: Path,
-        build: Callable[[], keras.Model] = _dense,
+        build: Callable[[], keras.Model] = dense,
         data: Data = _REGRESSION,
         options: Callable[[], dict[str, Any]] = dict,
         *,
-        interrupt_in: int = 0,
+        interrupt_in: int | None = None,
         **fields: Any,
     ) -> None:
         scratch.mkdir(exist_ok=True)
         self.models: list[keras.Model] = []
         self.pipe = FakePipe(keep_model=lambda _: True)
-        self.value: float | None = None
-        task = _task(**fields)
-        self.watch = EpochWatch(self.pipe, task, scratch)
 
         def build_model(_: Any) -> keras.Model:
             self.models.append(build())
             return self.models[-1]
 
-        def interrupt(op: str, *arguments: Any) -> None:
-            if op == "progress" and arguments[0] == interrupt_in:
-                self.watch.interrupt()
-
-        self.pipe.when_told = interrupt
         study = make_study_file(build_model=build_model, fit_options=lambda _: {"batch_size": _BATCH, **options()})
-        try:
-            (self.value,) = runs.train(study, optuna.trial.FixedTrial({}), data, self.pipe, task, self.watch, scratch)
-        except InterruptedTrainingError:
-            assert interrupt_in
+        self.watch, values = train(study, data, self.pipe, _task(**fields), scratch, interrupt_in)
+        (self.value,) = values or [None]
 
     @property
     def path(self) -> str:
@@ -194,7 +175,7 @@ _WEIGHED = Data((_X[:30], _LABELS[:30], np.abs(_X[:30, 2])), (_X[30:], _LABELS[3
     ("build", "data", "options", "fields"),
     [
         pytest.param(_noisy, _REGRESSION, dict, {"folds": _FOLDS}, id="batch norm, dropout, folds of unequal size"),
-        pytest.param(_dense, _REGRESSION, _stopping, {"folds": _FOLDS}, id="stopped at different epochs"),
+        pytest.param(dense, _REGRESSION, _stopping, {"folds": _FOLDS}, id="stopped at different epochs"),
         pytest.param(_classifier, _WEIGHED, lambda: {"epochs": 3}, {"executions": 3}, id="executions, row weights"),
         pytest.param(
             _classifier,
@@ -204,13 +185,13 @@ _WEIGHED = Data((_X[:30], _LABELS[:30], np.abs(_X[:30, 2])), (_X[30:], _LABELS[3
             id="executions of folds, class weights",
         ),
         pytest.param(
-            _dense, _REGRESSION, lambda: {"epochs": 3}, {"folds": Folds(n=3, split="time-series")}, id="time series"
+            dense, _REGRESSION, lambda: {"epochs": 3}, {"folds": Folds(n=3, split="time-series")}, id="time series"
         ),
         pytest.param(_convolution, _REGRESSION, lambda: {"epochs": 2}, {"folds": _FOLDS}, id="convolution"),
         pytest.param(_recurrent, _REGRESSION, lambda: {"epochs": 2}, {"folds": _FOLDS}, id="recurrent"),
         pytest.param(_subclassed, _REGRESSION, lambda: {"epochs": 2}, {"folds": _FOLDS}, id="subclassed"),
         pytest.param(
-            _dense, _REGRESSION, lambda: {"epochs": 2, "shuffle": False}, {"executions": 2, "metric": "loss"},
+            dense, _REGRESSION, lambda: {"epochs": 2, "shuffle": False}, {"executions": 2, "metric": "loss"},
             id="no validation, not shuffled",
         ),
     ],
@@ -297,23 +278,23 @@ _PATIENT = keras.callbacks.EarlyStopping("loss", patience=50)
 def _fickle() -> keras.Model:
     """Return a network that has another constant in its graph each time."""
     offset = np.random.default_rng().normal(size=4).astype("float32")
-    return _sequential(keras.layers.Dense(4), keras.layers.Lambda(lambda x: x + offset), keras.layers.Dense(1))
+    return sequential(keras.layers.Dense(4), keras.layers.Lambda(lambda x: x + offset), keras.layers.Dense(1))
 
 
 @pytest.mark.parametrize(
     ("build", "options", "fields", "path"),
     [
         pytest.param(
-            _dense, dict, {"judges_runs": True},
+            dense, dict, {"judges_runs": True},
             "compiled: runs one after the other, because the pruner may end the trial after each", id="Wilcoxon",
         ),
         pytest.param(
-            _dense, lambda: {"callbacks": [keras.callbacks.LambdaCallback()]}, {},
+            dense, lambda: {"callbacks": [keras.callbacks.LambdaCallback()]}, {},
             "compiled: runs one after the other, because they have a LambdaCallback among their callbacks",
             id="a callback that may do anything",
         ),
         pytest.param(
-            _dense, lambda: {"callbacks": [_PATIENT]}, {},
+            dense, lambda: {"callbacks": [_PATIENT]}, {},
             "compiled: runs one after the other, because fit_options gives them the same callback",
             id="one callback for all",
         ),
@@ -322,10 +303,10 @@ def _fickle() -> keras.Model:
             id="another constant in each network",
         ),
         pytest.param(
-            lambda: _dense(run_eagerly=True), dict, {}, "fit: the network is compiled with run_eagerly=True",
+            lambda: dense(run_eagerly=True), dict, {}, "fit: the network is compiled with run_eagerly=True",
             id="not to be compiled",
         ),
-        pytest.param(_dense, dict, {"engine": "fit"}, "fit: the specification says so", id="not wanted"),
+        pytest.param(dense, dict, {"engine": "fit"}, "fit: the specification says so", id="not wanted"),
     ],
 )  # fmt: skip
 def test_where_it_would_not_mean_the_same_runs_follow_one_another(
@@ -362,7 +343,7 @@ def test_a_build_that_asks_for_other_parameters_is_an_error(tmp_path: Path) -> N
         if built:
             trial.suggest_int("late", 1, 3)
         built.append(1)
-        return _dense()
+        return dense()
 
     task, pipe = _task(executions=3), FakePipe()
     watch = EpochWatch(pipe, task, tmp_path)
