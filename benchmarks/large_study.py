@@ -24,7 +24,7 @@ from optuna.distributions import (
     IntDistribution,
     distribution_to_json,
 )
-from sqlalchemy import create_engine, insert, update
+from sqlalchemy import Table, create_engine, insert, update
 
 from tuner_service import Hyperband, StudySpec, Tpe, open_storage
 from tuner_service.domain.attempt import Attempt
@@ -126,7 +126,7 @@ def fill(ledger: LedgerStorage, url: str, count: int, name: str = "large") -> No
     with engine.begin() as connection:
         ids = [row[0] for row in connection.execute(t.trials.select().with_only_columns(t.trials.c.trial_id))]
         first = max(ids, default=0) + 1
-        rows: dict[t.Table, list[dict[str, object]]] = {}
+        rows: dict[Table, list[dict[str, object]]] = {}
         for one in trials:
             _add_rows(rows, one, first + one.attempt.number, study.study_id, name)
         for worker in workers:
@@ -214,9 +214,7 @@ def _trial(
     )
 
 
-def _add_rows(
-    rows: dict[t.Table, list[dict[str, object]]], one: Trial, trial_id: int, study_id: int, name: str
-) -> None:
+def _add_rows(rows: dict[Table, list[dict[str, object]]], one: Trial, trial_id: int, study_id: int, name: str) -> None:
     attempt = one.attempt
     begin, end = (_naive(seconds) for seconds in (attempt.claimed_at, attempt.ended_at))
     key = {"trial_id": trial_id}

@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 os.environ |= {
     "KERAS_BACKEND": "jax",
@@ -30,7 +31,7 @@ from tuner_service.training import jax_together, runs, together
 from tuner_service.training.assignment import Assignment
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import EpochWatch
-from tuner_service.training.remote_trial import Pipe
+from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
 EPOCHS, FOLDS, TIMES = 10, 5, 3
@@ -84,11 +85,12 @@ def train(way: str, rows: int, batch_size: int, times: multiprocessing.queues.Qu
         judged="val_accuracy", judged_direction="maximize", max_epochs=EPOCHS, rungs=frozenset(), reported=frozenset(),
         devices="-1", folder="", folds=Folds(n=FOLDS, seed=0),
     )  # fmt: skip
-    if WAYS[way] is None:
+    step = WAYS[way]
+    if step is None:
         together.obstacle = lambda *_: ""
     else:
-        jax_together._SMALL_STEP = WAYS[way]
-    pipe, trial = NoSupervisor(), optuna.trial.FixedTrial({})
+        jax_together._SMALL_STEP = step
+    pipe, trial = NoSupervisor(), cast(RemoteTrial, optuna.trial.FixedTrial({}))
     with tempfile.TemporaryDirectory() as scratch:
         watch = EpochWatch(pipe, task, Path(scratch))
         began = time.process_time()

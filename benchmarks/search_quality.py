@@ -99,7 +99,7 @@ def main() -> None:
             (task, search, seed) for seed in range(given.seeds) for task in given.tasks for search in given.searches
         ]
         missing = [one for one in wanted if key(*one) not in done]
-        for one, value in zip(missing, pool.map(lambda one: best_found(*one, Path(folder)), missing), strict=True):
+        for one, value in zip(missing, pool.map(lambda one: best_found(Path(folder), *one), missing), strict=True):
             done[key(*one)] = value
             RESULTS.write_text(json.dumps(done, indent=1))
             print(key(*one), value, flush=True)
@@ -127,7 +127,7 @@ def cut(source: Path, folder: Path) -> None:
             (folder / name).write_bytes(shortened)
 
 
-def best_found(task: str, search: str, seed: int, data: Path) -> float:
+def best_found(data: Path, task: str, search: str, seed: int) -> float:
     """Run one search in processes of its own, on one thread, and return the best value that it saw."""
     environment = {
         **os.environ,
@@ -240,7 +240,7 @@ def write(done: Mapping[str, float]) -> None:
     def values_of(task: str, search: str) -> list[float]:
         return [value for name, value in done.items() if name.startswith(f"{task}/{search}/")]
 
-    searches = [one for one in (*OURS, *THEIRS) if any(values_of(task, one) for task in TASKS)]
+    searches = [one for one in (*OURS, *THEIRS) if any(values_of(name, one) for name in TASKS)]
     lines = [
         "| search | "
         + " | ".join(f"{task.title}: {task.metric} after {task.epochs} epochs" for task in TASKS.values())
@@ -249,8 +249,8 @@ def write(done: Mapping[str, float]) -> None:
     ]
     for search in searches:
         cells = []
-        for task in TASKS:
-            found = values_of(task, search)
+        for name in TASKS:
+            found = values_of(name, search)
             cells.append(
                 f"{statistics.median(found):.4f} ({min(found):.4f} to {max(found):.4f})" if found else "not run"
             )

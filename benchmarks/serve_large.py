@@ -17,13 +17,19 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
 from sqlalchemy import create_engine, insert
 
 from tests.records import make_new_study
@@ -35,7 +41,7 @@ from tuner_service.storage.url import StorageUrl
 
 #: Values of a whole trial that Optuna is told.
 _REPORTED = 30
-_SPACE = {
+_SPACE: dict[str, tuple[BaseDistribution, Callable[[random.Random], float]]] = {
     "learning_rate": (FloatDistribution(1e-4, 1e-1, log=True), lambda rng: 10 ** rng.uniform(-4, -1)),
     "units": (IntDistribution(8, 256), lambda rng: rng.randint(8, 256)),
     "activation": (CategoricalDistribution(["relu", "gelu", "silu"]), lambda rng: rng.randint(0, 2)),

@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 
 import psycopg2
 
@@ -97,7 +98,7 @@ def measure(earlier: int, kinds: tuple[str, ...], trials: int, rounds: int) -> d
             server.drop_database("copy")
             return in_milliseconds(json.loads(printed.splitlines()[-1]))
 
-        results = alternating({kind: lambda kind=kind: run(kind) for kind in kinds}, rounds)
+        results = alternating({kind: partial(run, kind) for kind in kinds}, rounds)
     return {
         kind: {phase: statistics.median(one[phase] for one in ones) for phase in ones[0]}
         for kind, ones in results.items()

@@ -95,7 +95,8 @@ def main(trials: int) -> None:
 
 def sample_memory(worker: subprocess.Popen[bytes], url: str) -> list[float]:
     """Return the supervisor's resident memory in MiB, twice a second from its first settled trial to its end."""
-    process, samples, storage = psutil.Process(worker.pid), [], open_storage(url)
+    process, storage = psutil.Process(worker.pid), open_storage(url)
+    samples: list[float] = []
     study_id = storage.study("overhead").study_id
     while worker.poll() is None:
         if samples or any(one.state.final for one in storage.attempts(study_id)):

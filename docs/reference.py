@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -230,29 +230,27 @@ def http_api() -> str:
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             text += f"\n### `{method.upper()} {path}`\n\n{markdown(operation['description'])}\n\n"
-            rows = [
-                (
-                    f"`{one['name']}`",
-                    one["in"],
-                    type_words(one["schema"], parts),
-                    one.get("description", ""),
-                )
-                for one in operation.get("parameters", [])
-            ]
-            text += table(("parameter", "in", "type", "meaning"), rows) + "\n" if rows else ""
-            rows = [
-                (f"`{code}`", content_words(one), one["description"]) for code, one in operation["responses"].items()
-            ]
-            text += table(("status", "answer", "when"), rows)
+            text += operation_tables(operation, parts)
     text += "\n## Answers\n"
     for name, schema in parts.items():
         model = getattr(models, name, None)
         if model is not None and "properties" in schema:
             said = comments(model)
+            fields = ((f"`{key}`", type_words(one, parts), said[key]) for key, one in schema["properties"].items())
             text += f"\n### `{name}`\n\n{markdown(schema['description'])}\n\n"
-            rows = [(f"`{key}`", type_words(one, parts), said[key]) for key, one in schema["properties"].items()]
-            text += table(("field", "type", "meaning"), rows)
+            text += table(("field", "type", "meaning"), fields)
     return text
+
+
+def operation_tables(operation: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
+    """Return the parameters of an operation, where it has any, and its answers."""
+    given = [
+        (f"`{one['name']}`", one["in"], type_words(one["schema"], parts), one.get("description", ""))
+        for one in operation.get("parameters", [])
+    ]
+    answers = [(f"`{code}`", content_words(one), one["description"]) for code, one in operation["responses"].items()]
+    asked = table(("parameter", "in", "type", "meaning"), given) + "\n" if given else ""
+    return asked + table(("status", "answer", "when"), answers)
 
 
 def content_words(response: Mapping[str, Any]) -> str:
@@ -283,7 +281,7 @@ def markdown(text: str | None) -> str:
     return (text or "").replace("``", "`")
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a table in Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(one.replace('|', '&#124;') for one in line)} |\n" for line in lines)

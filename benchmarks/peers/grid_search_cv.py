@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV, KFold
 
 
-class KerasClassifier(ClassifierMixin, BaseEstimator):
+class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A network as a classifier of scikit-learn's."""
 
     def __init__(self, study: str = "", units: int = 8, batch_size: int = 32, epochs: int = 1) -> None:
@@ -38,7 +38,8 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the most likely class of each row."""
-        return np.asarray(self.model_.predict(x, batch_size=self.batch_size, verbose=0)).argmax(axis=1)
+        classes: np.ndarray = np.argmax(self.model_.predict(x, batch_size=self.batch_size, verbose=0), axis=1)
+        return classes
 
 
 def main(study: str, epochs: str) -> None:

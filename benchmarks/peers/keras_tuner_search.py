@@ -18,7 +18,7 @@ from typing import Any
 import keras_tuner
 
 
-class _Listed(keras_tuner.oracles.RandomSearchOracle):
+class _Listed(keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
     """Random search, but that its draws are those of a list, so that all tools train the same."""
 
     def __init__(self, configurations: list[dict[str, Any]], **options: Any) -> None:  # noqa: ANN401 - KerasTuner's

@@ -37,7 +37,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [word for line in LINES for word in shlex.split(line)[2:4]]
     for name in sorted({word for word in words if word.islower() and not word.startswith("-") and "=" not in word}):
         fill(ledger, f"sqlite:///{file}", 60, name)
-        extend(ledger, name, 64)
+        extend(ledger, name, 64, changes={"stop": {"hours": 1e6}})
     ledger.close()
     return file
 
