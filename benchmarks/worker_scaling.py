@@ -18,6 +18,7 @@ import itertools
 import multiprocessing
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -277,7 +278,8 @@ def _whole_trial(worker: SimulatedWorker, times: Times) -> None:
 
 def cores_used(server: PostgresServer) -> float:
     """Return the seconds of a core that the server and all its processes, those that have ended too, have used."""
-    main = psutil.Process(server.process and server.process.pid)
+    assert isinstance(server.process, subprocess.Popen)
+    main = psutil.Process(server.process.pid)
     times = main.cpu_times()
     total = times.user + times.system + times.children_user + times.children_system
     for child in main.children():
@@ -291,7 +293,7 @@ def count_connections(url: str) -> int:
     """Return how many clients the server has."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
-        return int(cursor.fetchone()[0]) - 1  # type: ignore[index]
+        return int(cursor.fetchone()[0]) - 1
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from tuner_service.domain.study import Ending, StudyRecord
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.worker.settings import WorkerSettings
 
 Slots = Annotated[
     int | None,
