@@ -61,8 +61,8 @@ def _with_links(text: str, source: Path, page: Path, pages: dict[Path, Path], sh
             shown.add(target)
             to = _code_page(target)
         else:
-            # A folder is nothing to look at.
-            return words
+            # A folder is nothing to look at; what is not there is a dead link.
+            return words if target.is_dir() else found[0]
         return f"[{words}]({os.path.relpath(to, page.parent)}{anchor})"
 
     return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in _FENCE.split(text))

@@ -14,10 +14,10 @@ from tests.docs.test_documentation import commands
 from tuner_service import extend, open_storage
 from tuner_service.cli import app
 
-#: Commands that read a study's rows, or change them: the others train, wait for work, or ask a cluster.
+#: Commands that read a study's rows, or change them: the others train, draw, wait for work, or ask a cluster.
 _RUN = {
     "best", "cancel", "compare", "delete", "enqueue", "export", "extend", "gc", "list", "pause", "plan", "render",
-    "report", "resume", "retry", "show", "status", "stop", "trials",
+    "resume", "retry", "show", "status", "stop", "trials",
 }  # fmt: skip
 
 
