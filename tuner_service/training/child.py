@@ -202,9 +202,9 @@ def _failure(error: BaseException, path: Path) -> Failure:
 
 def _seed(seed: int) -> None:
     if "keras" in sys.modules:
-        import keras
+        from tuner_service.training.seeding import seed_all
 
-        keras.utils.set_random_seed(seed)
+        seed_all(seed)
         return
     random.seed(seed)
     if "numpy" in sys.modules:

@@ -54,15 +54,14 @@ def evaluate_model(
         ModelError: If the model cannot be loaded, or there is no test part.
     """
     # Here, not above: whoever calls this in another process must not import Keras for it.
-    import keras
-
     from tuner_service.training.folds import fold_data
     from tuner_service.training.network import evaluate
+    from tuner_service.training.seeding import seed_all
 
     loaded, needs = model_file.load(model, study_path, params, computing)
     study = study_file.load(study_path)
     assert study.load_data is not None  # noqa: S101 - a study that has models has data
-    keras.utils.set_random_seed(seed)
+    seed_all(seed)
     data = Data.check(study.load_data())
     if looks_at_test and data.test is None:
         raise ModelError(

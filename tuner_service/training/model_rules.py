@@ -15,6 +15,7 @@ from tuner_service.domain.finding import Finding, Level
 from tuner_service.errors import did_you_mean
 from tuner_service.training.data import Data
 from tuner_service.training.data_rules import arrays
+from tuner_service.training.seeding import seed_all
 
 
 def unknown_arguments(model: keras.Model, options: Mapping[str, Any]) -> list[str]:
@@ -68,7 +69,7 @@ def difference(build: Callable[[], keras.Model], *, seed: int) -> str | None:
     for _ in range(2):
         # Also starts the numbers in the names of layers from the beginning.
         keras.utils.clear_session()
-        keras.utils.set_random_seed(seed)
+        seed_all(seed)
         prints.append(_fingerprint(build()))
     one, other = prints
     return next((what for what in one if one[what] != other[what]), None)

@@ -28,6 +28,7 @@ from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.measuring import reported_one
 from tuner_service.training.model_file import write
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
+from tuner_service.training.seeding import seed_all
 from tuner_service.training.study_file import StudyFile
 from tuner_service.training.value import number
 
@@ -92,7 +93,7 @@ def prepare(
     # Of a later run the parameters are known.
     settings = None if trial.distributions else KerasSettings()
     while True:
-        keras.utils.set_random_seed(seed)
+        seed_all(seed)
         model = build(study, trial, task.computing)
         given = {} if study.fit is not None else options(study, trial, task.max_epochs)
         if settings is None or pipe.ask("drawn", study.fit is not None):

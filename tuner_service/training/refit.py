@@ -55,12 +55,13 @@ def refit_model(
 
     from tuner_service.training import network
     from tuner_service.training.model_file import write
+    from tuner_service.training.seeding import seed_all
 
     study = study_file.load(study_path)
     assert study.load_data is not None  # noqa: S101 - a study that has networks has data
     data = Data.check(study.load_data())
     joined = replace(data.for_tuning(), train=_joined(data), validation=None, groups=None)
-    keras.utils.set_random_seed(seed)
+    seed_all(seed)
     trial = optuna.trial.FixedTrial(dict(params))
     model = network.build(study, trial, computing)
     stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: _stop(model, epoch + 1 >= epochs))

@@ -65,9 +65,10 @@ def _import_keras() -> None:
         import optuna  # noqa: F401 - to be inherited
 
         import tuner_service.training.runs
+        from tuner_service.training.seeding import seed_all
 
-        # Keras' seeding imports TensorFlow wherever it is installed, on another backend too.
-        keras.utils.set_random_seed(0)
+        # What a first seeding imports is to be inherited too.
+        seed_all(0)
         if keras.backend.backend() == "jax":
             import tuner_service.training.jax_together
         else:
