@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tuner_service import bootstrap
 from tuner_service.cli import options as o
 from tuner_service.cli.inspecting import spread_line, values_words
 from tuner_service.cli.output import count, out, print_json, print_note, table, text
@@ -19,6 +20,7 @@ from tuner_service.errors import SpecError
 from tuner_service.results import export as exporting
 from tuner_service.results import trials as reading
 from tuner_service.results.model import ExportedModel, export_model
+from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.model_file import Needs
 
 
@@ -76,6 +78,9 @@ def export(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write it for TensorBoard instead: DIR/STUDY.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --tensorboard: go on until the study has ended.")
+    ] = False,
     parquet: Annotated[
         Path | None, typer.Option("--parquet", metavar="FILE", help="Write the trials there instead, a row each.")
     ] = None,
@@ -90,12 +95,11 @@ def export(
     given = [name for name, value in others.items() if value is not None]
     if len(given) > 1:
         raise SpecError(f"{' and '.join(given)} go to different places; call export once for each")
+    if follow and tensorboard is None:
+        raise SpecError("--follow goes on writing for TensorBoard; say where with --tensorboard DIR")
     ledger = o.connect(storage)
     if tensorboard is not None:
-        from tuner_service.results.tensorboard import export_tensorboard
-
-        written = count(export_tensorboard(ledger, study, tensorboard), "trial")
-        print_note(f"{written} written; look at them with: tensorboard --logdir {tensorboard / study}")
+        _to_tensorboard(ledger, study, tensorboard, follow=follow)
         return
     if parquet is not None:
         from tuner_service.results.dataframe import export_parquet
@@ -126,6 +130,23 @@ def export(
     except OSError as error:
         raise SpecError(f"{output} of --output cannot be written: {error.strerror}") from None
     print_note(f"{study} written to {output}")
+
+
+def _to_tensorboard(ledger: LedgerStorage, study: str, folder: Path, *, follow: bool) -> None:
+    from tuner_service.results.tensorboard.export import export_tensorboard
+    from tuner_service.results.tensorboard.follow import follow_tensorboard
+
+    look = f"tensorboard --logdir {folder / study}"
+    if not follow:
+        print_note(f"{count(export_tensorboard(ledger, study, folder), 'trial')} written; look at them with: {look}")
+        return
+    print_note(f"following {study}; look at it with: {look}")
+    try:
+        print_note(
+            f"{count(follow_tensorboard(ledger, study, folder, live=bootstrap.live_metrics()), 'trial')} written"
+        )
+    except KeyboardInterrupt:
+        print_note("interrupted: the same command goes on")
 
 
 def refit(

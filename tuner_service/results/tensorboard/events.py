@@ -1,74 +1,40 @@
-"""A study as TensorBoard reads it: the curves of every run as scalars, and a row a trial in the HParams tab.
-
-The files are written with TensorBoard's own messages and records; TensorFlow is not needed, nor loaded.
-"""
+"""What TensorBoard is told of a study: messages of its own, run by run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.outcome import State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import SpecError
-from tuner_service.results.trials import Curve, curves
-from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.results.trials import Curve
 
 #: Before the name of an objective: the value of the trial, beside what the metric was in its last epoch.
 OBJECTIVE = "objective/"
-_EVENTS = "events.out.tfevents.0.tuner-service"
 
 
-def export_tensorboard(storage: LedgerStorage, name: str, folder: Path) -> int:
-    """Write a study below ``folder/NAME``, a folder a trial, and return how many trials there are.
-
-    Said again, it writes the files anew.
-
-    Raises:
-        SpecError: If TensorBoard is not installed, or the folder cannot be written to.
-    """
-    _check_installed()
-    study = storage.study(name)
-    trials = [one for one in storage.trials(study.study_id, curves=True) if one.started_at is not None]
-    root = folder / study.name
-    metrics: dict[str, None] = {f"{OBJECTIVE}{metric}": None for metric in study.spec.metrics}
-    try:
-        for one in trials:
-            kept = curves(study, one.attempt.number) or _reported(study, one)
-            metrics.update(dict.fromkeys(metric for curve in kept for metric in curve))
-            # Of several runs each is a session of the trial's group.
-            for place, curve in enumerate(kept or [{}]):
-                run = root / f"trial-{one.attempt.number:05d}" / (f"run-{place + 1}" if len(kept) > 1 else "")
-                _write(run, _of_run(study, one, curve))
-        _write(root, [_experiment(study, trials, list(metrics))])
-    except OSError as error:
-        raise SpecError(f"{folder} of --tensorboard cannot be written to: {error.strerror or error}") from None
-    return len(trials)
+def run_folder(study: StudyRecord, trial: int, run: int) -> str:
+    """Return the folder of a run, from 0, below the study's; of several runs each is a session of the trial's group."""
+    return f"trial-{trial:05d}" + (f"/run-{run + 1}" if study.spec.runs > 1 else "")
 
 
-def _check_installed() -> None:
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError:
-        raise SpecError(
-            "--tensorboard needs TensorBoard, which is not installed: pip install 'tuner-service[tensorboard]'"
-        ) from None
+def reported_curve(study: StudyRecord, trial: Trial) -> Curve:
+    """Return what a trial reported as the curve of its first run; gaps between the reports are NaN."""
+    epochs = {step + first_epoch(study): value for step, value in trial.reported.items()}
+    if not epochs:
+        return {}
+    return {study.spec.watched: [epochs.get(epoch, math.nan) for epoch in range(1, max(epochs) + 1)]}
 
 
-def _reported(study: StudyRecord, trial: Trial) -> list[Curve]:
-    """Return what a trial reported as a curve, where no other was kept: gaps between the reports are NaN."""
-    if not trial.reported:
-        return []
-    first = 0 if study.kind == "objective" else 1
-    values = [trial.reported.get(step, math.nan) for step in range(first, max(trial.reported) + 1)]
-    return [{study.spec.judged: values}]
+def first_epoch(study: StudyRecord) -> int:
+    """Return the epoch that step 0 is: a script counts steps from 0, what is trained here epochs from 1."""
+    return 1 if study.kind == "objective" else 0
 
 
-def _of_run(study: StudyRecord, trial: Trial, curve: Curve) -> Iterator[Any]:
+def of_run(study: StudyRecord, trial: Trial, curve: Curve) -> Iterator[Any]:
     """Yield the events of one run: what it is, its curve, what came of it."""
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
@@ -84,10 +50,10 @@ def _of_run(study: StudyRecord, trial: Trial, curve: Curve) -> Iterator[Any]:
         for epoch, value in enumerate(values, start=1):
             # Between claim and end, evenly: nobody notes when an epoch ended.
             if not math.isnan(value):
-                yield _scalar(metric, epoch, value, begin + (end - begin) * epoch / epochs)
+                yield scalar(metric, epoch, value, begin + (end - begin) * epoch / epochs)
     last = trial.best_epoch if trial.best_epoch is not None and attempt.state is State.COMPLETE else attempt.epoch
     for metric, value in zip(study.spec.metrics, attempt.values, strict=False):
-        yield _scalar(f"{OBJECTIVE}{metric}", last, value, end)
+        yield scalar(f"{OBJECTIVE}{metric}", last, value, end)
     if attempt.state.final:
         failed = attempt.state is State.FAIL
         status = api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS
@@ -95,8 +61,15 @@ def _of_run(study: StudyRecord, trial: Trial, curve: Curve) -> Iterator[Any]:
         yield _plugin_event("session_end_info", done, end)
 
 
-def _experiment(study: StudyRecord, trials: Sequence[Trial], metrics: Sequence[str]) -> Any:  # noqa: ANN401 - a message
-    """Return the event that names the columns of the HParams tab."""
+def begin_again() -> Any:  # noqa: ANN401 - a message
+    """Return the event after which TensorBoard forgets the scalars that a run's file had before."""
+    from tensorboard.compat.proto import event_pb2
+
+    return event_pb2.Event(step=0, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+
+
+def experiment(study: StudyRecord, trials: Sequence[Trial], metrics: Iterable[str]) -> Any:  # noqa: ANN401 - a message
+    """Return the event that names the columns of the HParams tab: the parameters, the objectives and ``metrics``."""
     from tensorboard.plugins.hparams import api_pb2
 
     columns = []
@@ -111,13 +84,10 @@ def _experiment(study: StudyRecord, trials: Sequence[Trial], metrics: Sequence[s
                 value if isinstance(value, bool) else str(value) for value in sorted(values, key=str)
             )
         columns.append(column)
-    infos = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=metric), display_name=metric.removeprefix(OBJECTIVE))
-        if metric.startswith(OBJECTIVE)
-        else api_pb2.MetricInfo(name=api_pb2.MetricName(tag=metric), display_name=f"{metric}, last epoch")
-        for metric in metrics
-    ]
-    experiment = api_pb2.Experiment(
+    titles = {f"{OBJECTIVE}{metric}": metric for metric in study.spec.metrics}
+    titles |= {metric: f"{metric}, last epoch" for metric in metrics}
+    infos = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title) for tag, title in titles.items()]
+    made = api_pb2.Experiment(
         name=study.name,
         description=", ".join(
             f"{way} {metric}" for metric, way in zip(study.spec.metrics, study.spec.directions, strict=True)
@@ -126,7 +96,7 @@ def _experiment(study: StudyRecord, trials: Sequence[Trial], metrics: Sequence[s
         hparam_infos=columns,
         metric_infos=infos,
     )
-    return _plugin_event("experiment", experiment, study.created_at)
+    return _plugin_event("experiment", made, study.created_at)
 
 
 def _type(values: Iterable[Param]) -> Any:  # noqa: ANN401 - an enumeration of the messages
@@ -163,23 +133,9 @@ def _plugin_event(kind: str, content: Any, at: float) -> Any:  # noqa: ANN401 - 
     return event_pb2.Event(wall_time=at, summary=summary_pb2.Summary(value=[value]))
 
 
-def _scalar(tag: str, step: int, value: float, at: float) -> Any:  # noqa: ANN401 - a message
+def scalar(tag: str, step: int, value: float, at: float) -> Any:  # noqa: ANN401 - a message
+    """Return the event of a value at a step, at a time in seconds since 1970."""
     from tensorboard.compat.proto import event_pb2, summary_pb2
 
     summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=value)])
     return event_pb2.Event(wall_time=at, step=step, summary=summary)
-
-
-def _write(folder: Path, events: Iterable[Any]) -> None:
-    """Write events into the one file of a run."""
-    from tensorboard.compat.proto import event_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "draft"
-    with draft.open("wb") as file:
-        writer = RecordWriter(file)
-        writer.write(event_pb2.Event(file_version="brain.Event:2").SerializeToString())
-        for event in events:
-            writer.write(event.SerializeToString())
-    draft.replace(folder / _EVENTS)
