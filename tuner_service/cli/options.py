@@ -50,7 +50,7 @@ AcceptCode = Annotated[
     bool, typer.Option("--accept-code", help="Go on although the study file's code has changed; trials record it.")
 ]
 Baseline = Annotated[
-    bool, typer.Option("--baseline", help="Search the same space at random too, as study STUDY-baseline, to compare.")
+    bool, typer.Option("--baseline", help="Try the defaults and random draws too, as study STUDY-baseline, to compare.")
 ]
 SlotsPerGpu = Annotated[
     int,

@@ -21,12 +21,13 @@ from tuner_service.cli.output import out, print_note, print_warning, table
 from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.loop import coordinate
-from tuner_service.coordinator.studies import Created, baseline_of
+from tuner_service.coordinator.studies import Created
 from tuner_service.coordinator.studies import create as create_study
+from tuner_service.domain.companion import companion_changes
 from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.provenance import shown_command
-from tuner_service.domain.study import Ending, StudyRecord
+from tuner_service.domain.study import Ending
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -54,7 +55,7 @@ def create(
     changes = o.changes(config, set_, warm_start, backend)
     ledger, folder = o.connect(storage), "" if file.parent == o.DEFAULT_STUDIES else f" --studies {file.parent}"
 
-    def make(*more: Mapping[str, object]) -> StudyRecord:
+    def make(*more: Mapping[str, object]) -> Created:
         created = create_study(
             ledger,
             file,
@@ -65,11 +66,11 @@ def create(
         )
         name = created.study.name
         print_note(f"{name}: {created.note}; its workers: tuner worker {name}{folder}")
-        return created.study
+        return created
 
-    study = make()
+    made = make()
     if baseline:
-        make(baseline_of(study))
+        make(companion_changes(made.study, made.defaults))
 
 
 def run(
@@ -100,7 +101,7 @@ def run(
         print_note(f"{made.study.name}: {made.note}, {made.study.budget} trials, in {where}")
         if baseline and not companion:
             # That it has none is said before hours of training.
-            companion.append(baseline_of(made.study))
+            companion.append(companion_changes(made.study, made.defaults))
 
     companion: list[Mapping[str, object]] = []
 

@@ -11,6 +11,7 @@ from typing import get_args
 
 from tuner_service.coordinator.control import check_may_go_on
 from tuner_service.coordinator.points import points_of
+from tuner_service.domain.attempt import Param
 from tuner_service.domain.code import Code
 from tuner_service.domain.engine import Backend
 from tuner_service.domain.override import override
@@ -43,6 +44,7 @@ class Created:
 
     study: StudyRecord
     note: str  #: in words: created, continued, extended
+    defaults: Mapping[str, Param] | None = None  #: of its parameters, where its code says
 
 
 def create(
@@ -80,7 +82,7 @@ def create(
     if created is None:
         inspection = replace(inspection, provenance=replace(inspection.provenance, command=command))
         created = _create(storage, code, inspection, artifacts or DEFAULT_ARTIFACTS)
-    return Created(reconcile(storage, created.study.name), created.note)
+    return Created(reconcile(storage, created.study.name), created.note, inspection.defaults)
 
 
 def asked_backend(changes: Sequence[Mapping[str, object]]) -> Backend | None:
@@ -88,17 +90,6 @@ def asked_backend(changes: Sequence[Mapping[str, object]]) -> Backend | None:
     asked = [one["backend"] for one in changes if "backend" in one]
     # Anything else is refused with the other fields.
     return next((one for one in get_args(Backend) if asked and one == asked[-1]), None)
-
-
-def baseline_of(study: StudyRecord) -> dict[str, object]:
-    """Return the changes of a study's specification that make its companion: the same by random search.
-
-    Raises:
-        SpecError: If the study tries every cell of its search space.
-    """
-    if is_exhaustive(study.spec.sampler):
-        raise SpecError(f"{study.name} tries every cell of its search space: random search finds nothing else there")
-    return {"name": f"{study.name}-baseline", "sampler": {"kind": "random"}, "points": (), "warm_start": ()}
 
 
 def extend(
@@ -188,7 +179,8 @@ def _keep_sources(kept: Artifacts, code: Code) -> None:
 def _note(inspection: Inspection, new: NewStudy) -> str:
     said = [f"{len(new.space)} parameters found"] if new.space else []
     if inspection.cells is None:
-        said += [f"{len(new.points)} points to try first"] if new.points else []
+        many = len(new.points)
+        said += [f"{many} point{'s' if many > 1 else ''} to try first"] if many else []
     else:
         cells, asked = len(new.points), inspection.spec.trials
         said.append(f"{cells} cells")

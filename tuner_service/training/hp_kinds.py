@@ -90,6 +90,11 @@ class HyperParameter(SeenAsKerasTuners):
             [self.name, *(f"{one.name}:{','.join(str(value) for value in one.values)}" for one in self.conditions)]
         )
 
+    @property
+    def optuna_default(self) -> Any:  # of the kind's type
+        """Its default as Optuna records it."""
+        return self.default
+
     def get_config(self) -> dict[str, Any]:
         """Return it as data, in KerasTuner's form."""
         conditions = [condition.get_config() for condition in self.conditions]
@@ -146,8 +151,16 @@ class _Range(HyperParameter):
     @property
     def optuna_name(self) -> str:
         """Optuna has no reversed logarithm: its number is the value's distance from ``min_value + max_value``."""
-        mirrored = self.sampling == "reverse_log" and self.step is None
-        return f"{super().optuna_name}@reverse_log" if mirrored else super().optuna_name
+        return f"{super().optuna_name}@reverse_log" if self._is_mirrored else super().optuna_name
+
+    @property
+    def optuna_default(self) -> Any:
+        """Mirrored as the values are."""
+        return self._mirrored(self.default) if self._is_mirrored else self.default
+
+    @property
+    def _is_mirrored(self) -> bool:
+        return self.sampling == "reverse_log" and self.step is None
 
     def _ladder(self) -> list[float]:
         """Return the values of a range whose step multiplies."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from optuna.trial import BaseTrial
 
+from tuner_service.training.defaults_trial import DefaultsTrial
 from tuner_service.training.hp_kinds import (
     KINDS,
     Boolean,
@@ -47,7 +48,7 @@ def make_hp(trial: BaseTrial | None = None) -> HyperParameters:
     hp = HyperParameters()
     if trial is not None:
         hp.draw = lambda parameter: parameter.draw(trial)
-    if isinstance(trial, RecordingTrial):
+    if isinstance(trial, RecordingTrial | DefaultsTrial):
         hp.defined = trial.defined
     return hp
 

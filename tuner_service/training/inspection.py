@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 
+from tuner_service.domain.attempt import Param
 from tuner_service.domain.measured import MEASURED
 from tuner_service.domain.objective_value import BestEpoch
 from tuner_service.domain.override import override
@@ -25,6 +26,7 @@ from tuner_service.search.sampler import make_sampler
 from tuner_service.training import study_file
 from tuner_service.training.backend import settled
 from tuner_service.training.data import Data
+from tuner_service.training.defaults_trial import DefaultsTrial
 from tuner_service.training.provenance import look
 from tuner_service.training.remote_trial import Pipe, RemoteTrial, suggest
 
@@ -45,6 +47,7 @@ class Inspection:
     draws: Sequence[Mapping[str, BaseDistribution]]  #: the parameters of some draws from the search space
     provenance: Provenance  #: without the command
     cells: Sequence[Cell] | None = None  #: where each cell is tried once, in the order in which they are
+    defaults: Mapping[str, Param] | None = None  #: of KerasTuner's hyperparameters, as Optuna records them
 
 
 def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
@@ -65,7 +68,8 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     if is_exhaustive(spec.sampler):
         tried, found = cells(study, spec)
         draws = [*draws, *found]
-    return Inspection(spec, study.kind, draws, look(path, data), tried)
+    defaults = None if data is None else _defaults(study, spec)
+    return Inspection(spec, study.kind, draws, look(path, data), tried, defaults)
 
 
 def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, object]]) -> StudySpec:
@@ -138,6 +142,16 @@ def _probe(study: study_file.StudyFile, spec: StudySpec, data: Data) -> list[dic
         if time.monotonic() - started > DRAWING_S:
             break
     return draws
+
+
+def _defaults(study: study_file.StudyFile, spec: StudySpec) -> Mapping[str, Param] | None:
+    """Return the defaults of KerasTuner's hyperparameters; ``None`` of other functions, or if the code refuses them."""
+    trial = DefaultsTrial()
+    try:
+        _build(study, trial, spec)
+    except UserCodeError:
+        return None
+    return trial.defaults
 
 
 def first_run(data: Data, spec: StudySpec) -> Data:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tuner_service.training.defaults_trial import DefaultsTrial, NoDefaultError
 from tuner_service.training.hyperparameters import HyperParameters, make_hp
 
 # Programs that use an `hp`: few names and few values, so that definitions meet and conditions are met.
@@ -464,3 +465,38 @@ def test_networks_of_keras_tuner_can_be_built(hypermodel: keras_tuner.HyperModel
         hypermodel.build(hp)
     assert ours.get_config() == theirs.get_config()
     assert len(ours.space) > 2
+
+
+def test_defaults_are_a_point_of_the_search_space() -> None:
+    """As Optuna records them: a trial with that point has KerasTuner's defaults, conditions and mirrored ranges too."""
+
+    def build(hp: Any) -> list[Any]:
+        values = [hp.Int("layers", 1, 3, default=2), hp.Choice("kind", ["a", "b"]), hp.Boolean("bias", default=True)]
+        for i in range(values[0]):
+            with hp.conditional_scope("layers", list(range(i + 1, 4))):
+                values.append(hp.Int(f"units_{i}", 8, 64, step=8, default=32))
+        values.append(hp.Float("rate", 1e-4, 1e-1, sampling="reverse_log", default=1e-3))
+        return [*values, hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.3), hp.Fixed("depth", 7)]
+
+    trial = DefaultsTrial()
+    wanted = build(keras_tuner.HyperParameters())
+    assert build(make_hp(trial)) == pytest.approx(wanted)
+    assert trial.defaults is not None
+    assert trial.defaults["units_1@layers:2,3"] == 32
+    assert build(make_hp(optuna.trial.FixedTrial(trial.defaults))) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda trial: trial.suggest_float("rate", 0.0, 1.0), id="an Optuna function has none"),
+        pytest.param(lambda trial: make_hp(trial).Int("units", 8, 64, default=99), id="one that is outside its range"),
+        pytest.param(lambda trial: make_hp(trial).Int("units", 8, 64, step=8, default=9), id="one between two steps"),
+    ],
+)
+def test_defaults_that_are_no_point_are_not_tried(build: Any) -> None:
+    """Also where the study's code catches the error."""
+    trial = DefaultsTrial()
+    with pytest.raises(NoDefaultError):
+        build(trial)
+    assert trial.defaults is None

@@ -1,4 +1,4 @@
-"""What the search was worth: its trials beside those that were drawn at random or given, at equal cost."""
+"""What the search was worth: its trials beside random ones, known points and the defaults, at equal cost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from tuner_service.domain.direction import Direction, best_of, is_better
 from tuner_service.domain.outcome import Reason
+from tuner_service.domain.sampler import Random, Sampler
 from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.trial import Trial
 from tuner_service.storage.param import SOURCE
 
 #: Groups of trials by how their parameters came about; what a sampler drew is called as the sampler.
-RANDOM, GIVEN = "random", "given"
+RANDOM, GIVEN, DEFAULTS = "random", "given", "defaults"
 #: Orders of a group's trials that are tried.
 _ORDERS = 200
 
@@ -42,13 +43,21 @@ class Comparison:
     verdict: str  #: in a sentence; empty where there is nothing to compare
 
 
-def compare_groups(spec: StudySpec, trials: Sequence[Trial]) -> Comparison:
-    """Return the groups of a study's settled trials, by the first objective."""
+def compare_groups(spec: StudySpec, trials: Sequence[Trial], companion: Sequence[Trial] = ()) -> Comparison:
+    """Return the groups of a study's settled trials, by the first objective.
+
+    Args:
+        spec: The study's specification.
+        trials: Its trials.
+        companion: Trials of its companion: the defaults, and random draws.
+    """
+    names = _names(spec.sampler, trials)
+    names += [DEFAULTS if name == GIVEN else name for name in _names(Random(), companion)]
     grouped: dict[str, list[Trial]] = {}
-    for one, name in zip(trials, _names(spec, trials), strict=True):
+    for one, name in zip((*trials, *companion), names, strict=True):
         if one.attempt.value is not None and one.attempt.reason in (None, Reason.FINISHED, Reason.PRUNED):
             grouped.setdefault(name, []).append(one)
-    order = sorted(grouped, key=lambda name: (name == RANDOM, name == GIVEN))
+    order = sorted(grouped, key=lambda name: (name == RANDOM, name == GIVEN, name == DEFAULTS))
     groups = [_group(name, grouped[name], spec.better) for name in order]
     return Comparison(groups, _verdict(groups, spec))
 
@@ -83,11 +92,8 @@ def expected_best(
     return [(int(at), float(mean)) for at, mean, there in zip(budgets, means, known, strict=True) if there]
 
 
-def _names(spec: StudySpec, trials: Sequence[Trial]) -> list[str]:
+def _names(sampler: Sampler, trials: Sequence[Trial]) -> list[str]:
     """Return how each trial's parameters came about."""
-    sampler = spec.sampler
-    if sampler.kind == RANDOM:
-        return [GIVEN if SOURCE in one.attributes else RANDOM for one in trials]
     # A sampler with a model draws at random until so many trials have ended, by the time at which it was asked.
     startup = getattr(sampler, "startup_trials", getattr(sampler, "population", None)) or 0
     ended = sorted(
@@ -121,10 +127,20 @@ def _group(name: str, trials: Sequence[Trial], better: Direction) -> Group:
 
 def _verdict(groups: Sequence[Group], spec: StudySpec) -> str:
     by_name: Mapping[str, Group] = {one.name: one for one in groups}
-    random, searched = by_name.get(RANDOM), by_name.get(spec.sampler.kind)
-    if random is None or searched is None or searched is random or random.best is None or searched.best is None:
+    searched, random = by_name.get(spec.sampler.kind), by_name.get(RANDOM)
+    if searched is None or searched.best is None:
         return ""
-    if not is_better(searched.best, random.best, spec.better):
+    sentences = [_against_random(searched, random, spec.better)]
+    defaults = by_name.get(DEFAULTS)
+    if defaults is not None and defaults.best is not None:
+        sentences.append(f"The defaults reached {defaults.best:.5g}, the best of {searched.name} {searched.best:.5g}.")
+    return " ".join(one for one in sentences if one)
+
+
+def _against_random(searched: Group, random: Group | None, better: Direction) -> str:
+    if random is None or random is searched or random.best is None or searched.best is None:
+        return ""
+    if not is_better(searched.best, random.best, better):
         return (
             f"No trial that {searched.name} proposed was better than the best of the {random.trials} random ones: "
             "here the search has not paid, or not yet."

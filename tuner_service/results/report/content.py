@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tuner_service.domain.companion import companion_name, is_companion
 from tuner_service.domain.direction import is_better
 from tuner_service.domain.outcome import RULES, Failure, Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import WorkerInfo
+from tuner_service.errors import StudyNotFoundError
 from tuner_service.results.report.comparison import Comparison, compare_groups
 from tuner_service.results.report.importance import Importances, importances_of
 from tuner_service.results.report.use import Use, use_of
@@ -43,6 +45,7 @@ class Content:
     improvements: Sequence[Trial]  #: each was the best by the first objective when it ended, in that order
     importances: Sequence[Importances]  #: for each objective; none of fewer than two complete trials
     comparison: Comparison
+    companion: str | None  #: name of the study whose trials stand beside its own there
     use: Use
     causes: Sequence[Cause]
     best_curves: Sequence[Curve]  #: every metric of every epoch of the best trial, run by run
@@ -73,11 +76,18 @@ def read_content(storage: LedgerStorage, name: str) -> Content:
     """Return what there is to say of a study; raises ``StudyNotFoundError`` where there is none."""
     study = storage.study(name)
     trials = storage.trials(study.study_id, curves=True)
-    return content_of(study, trials, storage.workers(study.study_id), storage.now())
+    companion = _companion(storage, study)
+    return content_of(study, trials, storage.workers(study.study_id), storage.now(), companion)
 
 
-def content_of(study: StudyRecord, trials: Sequence[Trial], workers: Sequence[WorkerInfo], now: float) -> Content:
-    """Return what rows read at this time say of a study."""
+def content_of(
+    study: StudyRecord,
+    trials: Sequence[Trial],
+    workers: Sequence[WorkerInfo],
+    now: float,
+    companion: Sequence[Trial] = (),
+) -> Content:
+    """Return what rows read at this time say of a study, and of its companion's trials."""
     summary = summary_of(study, [one.attempt for one in trials], workers, now)
     started = [one for one in trials if one.started_at is not None]
     by_number: Mapping[int, Trial] = {one.attempt.number: one for one in started}
@@ -88,11 +98,23 @@ def content_of(study: StudyRecord, trials: Sequence[Trial], workers: Sequence[Wo
         front=front,
         improvements=_improvements(study, started),
         importances=importances_of(study, started),
-        comparison=compare_groups(study.spec, started),
+        comparison=compare_groups(study.spec, started, companion),
+        companion=companion_name(study.name) if companion else None,
         use=use_of(started, workers, now),
         causes=_causes(started),
         best_curves=curves(study, front[0].attempt.number) if front else [],
     )
+
+
+def _companion(storage: LedgerStorage, study: StudyRecord) -> list[Trial]:
+    """Return the trials of the study's companion; none where it has no such one."""
+    try:
+        companion = storage.study(companion_name(study.name))
+    except StudyNotFoundError:
+        return []
+    if not is_companion(study, companion):
+        return []
+    return [one for one in storage.trials(companion.study_id) if one.started_at is not None]
 
 
 def _improvements(study: StudyRecord, trials: Sequence[Trial]) -> list[Trial]:

@@ -255,9 +255,10 @@ def _comparison(content: Content) -> Section | None:
         for one in comparison.groups
     ]
     texts = [comparison.verdict] if comparison.verdict else []
+    beside = "" if content.companion is None else f", and those of {content.companion}"
     texts.append(
-        "'Random' are the trials drawn before the sampler had a model, 'given' those of known points; best and median "
-        "are of complete trials."
+        f"'Random' are the trials drawn before the sampler had a model{beside}; 'given' those of known points, "
+        "'defaults' that of the hyperparameters' defaults. Best and median are of complete trials."
     )
     if figure is not None:
         texts.append(figure.note)

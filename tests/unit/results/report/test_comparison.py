@@ -63,6 +63,18 @@ def test_a_search_that_has_not_paid_is_told() -> None:
     assert "has not paid" in compare_groups(spec, trials).verdict
 
 
+def test_a_companion_says_what_chance_and_the_defaults_reach() -> None:
+    """Its random draws stand beside the study's own, and the point that it begins with is the defaults'."""
+    spec = make_spec(sampler={"kind": "tpe", "startup_trials": 1})
+    trials = [_trial(0, 0.4), _trial(1, 0.9), _trial(2, 0.8)]
+    companion = [_trial(0, 0.7, attributes={SOURCE: "given in the specification"}), _trial(1, 0.5), _trial(2, 0.6)]
+    found = compare_groups(spec, trials, companion)
+    assert [(one.name, one.trials, one.best) for one in found.groups] == [
+        ("tpe", 2, 0.9), ("random", 3, 0.6), ("defaults", 1, 0.7),
+    ]  # fmt: skip
+    assert found.verdict.endswith("The defaults reached 0.7, the best of tpe 0.9.")
+
+
 def test_pruned_trials_count_with_their_epochs() -> None:
     """What the pruner stopped is in the cost and not in the median."""
     spec = make_spec(sampler="random")
