@@ -56,7 +56,7 @@ def test_own_fit_says_how_it_went_in_three_ways(tuner: Tuner) -> None:
 
 
 def test_class_of_keras_tuner_runs_unchanged(tuner: Tuner) -> None:
-    """Two workers train a `HyperModel` with a `fit` of its own; its callbacks prune, its companion tries the defaults."""
+    """Two workers train a `HyperModel` with a `fit` of its own; callbacks prune, a companion tries the defaults."""
     tuner.add_study("kerastuner")
     ran = tuner("run", "studies/kerastuner.py", "--workers", "2", "--baseline").out
     assert "6 of 6 settled" in ran

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from tuner_service.domain.outcome import State
+from tuner_service.domain.study import StudyRecord
+from tuner_service.domain.trial import Trial
 from tuner_service.errors import SpecError
-from tuner_service.results.trials import curves
+from tuner_service.results.trials import curves, reported_curve
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 #: The tag by which a run is found again.
@@ -43,12 +47,7 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(name)
         experiment = client.create_experiment(name) if found is None else found.experiment_id
-        there: set[str] = set()
-        token: str | None = ""
-        while token is not None:
-            runs = client.search_runs([experiment], max_results=_BATCH, page_token=token or None)
-            there |= {run.data.tags.get(_TRIAL, "") for run in runs}
-            token = runs.token or None
+        there = _there(client, experiment)
         new = [one for one in trials if one.attempt.state.final and str(one.attempt.number) not in there]
         for one in new:
             attempt, begin = one.attempt, round((one.started_at or 0.0) * 1000)
@@ -62,13 +61,9 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
                       "tuner.code": str(one.code)},
             )  # fmt: skip
             key = run.info.run_id
-            kept = curves(study, attempt.number) or [{study.spec.judged: list(one.reported.values())}]
             metrics = (
-                Metric(metric, value, begin + round((end - begin) * epoch / len(values)), epoch)
-                for curve in kept[:1]
-                for metric, values in curve.items()
-                for epoch, value in enumerate(values, start=1)
-                if math.isfinite(value)
+                Metric(metric, value, begin + round((end - begin) * epoch / epochs), epoch)
+                for metric, epoch, epochs, value in _points(study, one)
             )
             params = [Param(param, str(value)) for param, value in one.params.items()]
             objectives = [
@@ -84,3 +79,28 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
         first = str(error).splitlines()[0]
         raise SpecError(f"the MLflow server of --mlflow refused: {first}") from None
     return len(new)
+
+
+def _there(client: Any, experiment: str) -> set[str]:  # noqa: ANN401 - an extra's
+    """Return the trials that are there as wholes; a run that an earlier export left unfinished is removed."""
+    runs: list[Any] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs([experiment], max_results=_BATCH, page_token=token or None)
+        runs += [run for run in page if _TRIAL in run.data.tags]
+        token = page.token or None
+    unfinished = [run for run in runs if run.info.status == "RUNNING"]
+    for run in unfinished:
+        client.delete_run(run.info.run_id)
+    return {run.data.tags[_TRIAL] for run in runs if run not in unfinished}
+
+
+def _points(study: StudyRecord, trial: Trial) -> Iterator[tuple[str, int, int, float]]:
+    """Yield metric, epoch, epochs of the run, and value: of several runs each has metrics of its own, run-1/loss."""
+    kept = curves(study, trial.attempt.number) or [reported_curve(study, trial)]
+    for place, curve in enumerate(kept, start=1):
+        before = f"run-{place}/" if study.spec.runs > 1 else ""
+        for metric, values in curve.items():
+            for epoch, value in enumerate(values, start=1):
+                if math.isfinite(value):
+                    yield f"{before}{metric}", epoch, len(values), value

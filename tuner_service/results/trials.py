@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,6 +97,19 @@ def curves(study: StudyRecord, number: int) -> list[Curve]:
     except ArtifactError:
         return []
     return [curve for curve in kept if curve]
+
+
+def reported_curve(study: StudyRecord, trial: Trial) -> Curve:
+    """Return what a trial reported as the curve of its first run, for where no other was kept; gaps are NaN."""
+    epochs = {step + first_epoch(study): value for step, value in trial.reported.items()}
+    if not epochs:
+        return {}
+    return {study.spec.watched: [epochs.get(epoch, math.nan) for epoch in range(1, max(epochs) + 1)]}
+
+
+def first_epoch(study: StudyRecord) -> int:
+    """Return the epoch that step 0 is: a script counts steps from 0, what is trained here epochs from 1."""
+    return 1 if study.kind == "objective" else 0
 
 
 def _artifacts(study: StudyRecord) -> Artifacts:

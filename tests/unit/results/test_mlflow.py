@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
 
-from tests.records import make_attempt, make_study
+from tests.records import make_attempt, make_spec, make_study
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.trial import Trial
 from tuner_service.results.mlflow import export_mlflow
+from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.assignment import CURVE_FILE
 
 # It makes a database of MLflow's, which takes ten seconds.
 pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore")]
@@ -20,7 +25,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore")]
 def _trial(number: int, reason: Reason | None, **fields: object) -> Trial:
     state = State.RUNNING if reason is None else None
     attempt = make_attempt(number, 0, state, reason=reason, number=number, ended_at=20.0, **fields)  # type: ignore[arg-type]
-    return Trial(attempt, params={"units": 8}, reported={1: 0.1, 2: 0.5}, started_at=10.0)
+    return Trial(attempt, params={"units": 8}, reported={1: 0.1, 3: 0.5}, started_at=10.0)
 
 
 def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
@@ -44,4 +49,23 @@ def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
     assert runs["0"].data.metrics == {"objective/val_accuracy": 0.5, "val_accuracy": 0.5}
     assert (runs["0"].info.start_time, runs["0"].info.end_time) == (10_000, 20_000)
     curve = client.get_metric_history(runs["0"].info.run_id, "val_accuracy")
-    assert [(one.step, one.value) for one in curve] == [(1, 0.1), (2, 0.5)]
+    assert [(one.step, one.value) for one in curve] == [(1, 0.1), (3, 0.5)]
+
+    # Of an export that was interrupted a run is left that has not ended; it is written anew.
+    left = client.create_run(experiment.experiment_id, tags={"tuner.trial": "3"})
+    storage.trials.return_value = [*storage.trials.return_value, _trial(3, Reason.FINISHED, value=0.6)]
+    assert export_mlflow(storage, "digits", uri) == 1
+    trials = [run for run in client.search_runs([experiment.experiment_id]) if run.data.tags["tuner.trial"] == "3"]
+    assert [(run.info.status, run.info.run_id == left.info.run_id) for run in trials] == [("FINISHED", False)]
+
+    # Of a trial of several runs each has its curve.
+    study = dataclasses.replace(make_study(spec=make_spec(name="folded", folds=2)), artifacts=str(tmp_path))
+    storage.study.return_value, storage.trials.return_value = study, [_trial(0, Reason.FINISHED, value=0.5)]
+    text = json.dumps([{"loss": [2.0, 1.0]}, {"loss": [4.0, math.nan, 3.0]}])
+    Artifacts(study.artifacts, study.name).put_text(text, f"{trial_folder(0)}/{CURVE_FILE}")
+    assert export_mlflow(storage, "folded", uri) == 1
+    experiment = client.get_experiment_by_name("folded")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics == {"objective/val_accuracy": 0.5, "run-1/loss": 1.0, "run-2/loss": 3.0}
+    curve = client.get_metric_history(run.info.run_id, "run-2/loss")
+    assert [(one.step, one.value) for one in curve] == [(1, 4.0), (3, 3.0)]

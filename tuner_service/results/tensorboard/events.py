@@ -21,19 +21,6 @@ def run_folder(study: StudyRecord, trial: int, run: int) -> str:
     return f"trial-{trial:05d}" + (f"/run-{run + 1}" if study.spec.runs > 1 else "")
 
 
-def reported_curve(study: StudyRecord, trial: Trial) -> Curve:
-    """Return what a trial reported as the curve of its first run; gaps between the reports are NaN."""
-    epochs = {step + first_epoch(study): value for step, value in trial.reported.items()}
-    if not epochs:
-        return {}
-    return {study.spec.watched: [epochs.get(epoch, math.nan) for epoch in range(1, max(epochs) + 1)]}
-
-
-def first_epoch(study: StudyRecord) -> int:
-    """Return the epoch that step 0 is: a script counts steps from 0, what is trained here epochs from 1."""
-    return 1 if study.kind == "objective" else 0
-
-
 def of_run(study: StudyRecord, trial: Trial, curve: Curve) -> Iterator[Any]:
     """Yield the events of one run: what it is, its curve, what came of it."""
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tuner_service.errors import SpecError
 from tuner_service.results.tensorboard.event_file import EventFile
-from tuner_service.results.tensorboard.events import experiment, of_run, reported_curve, run_folder
-from tuner_service.results.trials import curves
+from tuner_service.results.tensorboard.events import experiment, of_run, run_folder
+from tuner_service.results.trials import curves, reported_curve
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 

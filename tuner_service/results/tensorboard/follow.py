@@ -17,14 +17,12 @@ from tuner_service.results.tensorboard.event_file import EventFile
 from tuner_service.results.tensorboard.events import (
     begin_again,
     experiment,
-    first_epoch,
     of_run,
-    reported_curve,
     run_folder,
     scalar,
 )
 from tuner_service.results.tensorboard.export import check_installed, told_if_unwritable
-from tuner_service.results.trials import curves
+from tuner_service.results.trials import curves, first_epoch, reported_curve
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.storage.live import LiveEpoch, LiveMetrics
 
