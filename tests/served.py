@@ -39,6 +39,7 @@ def seed(storage: LedgerStorage, folder: Path) -> StudyRecord:
         attempt.report(1, 1, 0.5 if outcome is None or outcome.value else float("inf"))
         if outcome is not None:
             attempt.settle(outcome)
+    storage.record_reports(claim.trial_id, "w1", {1: 0.25, 2: 0.375})
     worker = WorkerInfo("w1", study.study_id, "node-1", 7, 2, started_at=0.0, beat_at=0.0, lease_s=600.0)
     storage.beat(worker, [Progress(claim.trial_id, 3, 0.5)])
     curve = [{"loss": [2.0, float("nan")], "val_accuracy": [0.5, 0.75]}]

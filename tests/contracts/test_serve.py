@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import optuna
 import pytest
@@ -24,9 +25,13 @@ from tuner_service.errors import StorageError
 from tuner_service.serve.app import make_app
 from tuner_service.serve.users import Users
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.storage.live import LiveEpoch, LiveMetrics
 from tuner_service.storage.url import StorageUrl
 
 _HOST = "http://127.0.0.1"
+_LIVE_PAGE = {
+    "/live": "text/html", "/live/digits": "text/html", "/live.css": "text/css", "/live.js": "text/javascript"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -147,13 +152,46 @@ def test_prometheus_is_told(client: TestClient) -> None:
 def test_a_stream_tells_what_is_new_until_the_study_has_ended(
     client: TestClient, storage: LedgerStorage, study: StudyRecord
 ) -> None:
-    """Where the running trial stands, then the study, then that it is over."""
+    """What the running trial has reported and where it stands, then the study, then that it is over."""
     storage.end_study(study.study_id, Ending.STOPPED)
     stream = client.get(f"/v1/studies/{study.name}/live").text
     assert [line for line in stream.splitlines() if line.startswith("event:")] == [
-        "event: epoch", "event: study", "event: ended",
+        "event: epoch", "event: epoch", "event: epoch", "event: study", "event: ended",
     ]  # fmt: skip
-    assert 'data: {"trial":2,"epoch":3,"run":0,"metrics":{"val_accuracy":0.5}}' in stream
+    for epoch, value in ((1, 0.25), (2, 0.375), (3, 0.5)):
+        assert f'data: {{"trial":2,"epoch":{epoch},"run":0,"metrics":{{"val_accuracy":{value}}}}}' in stream
+
+
+def test_live_metrics_are_streamed_and_the_storage_fills_in(
+    storage_url: str, storage: LedgerStorage, study: StudyRecord
+) -> None:
+    """Epochs that come live are told with all their metrics; of a trial none of whose epochs does, what it reported."""
+    live = create_autospec(LiveMetrics, instance=True)
+    told = LiveEpoch(trial=2, epoch=7, run=0, metrics={"loss": 0.5, "val_accuracy": 0.9})
+    with closing(open_storage(storage_url, reads_only=True)) as reading:
+        anybody = TestClient(make_app(reading, None, live=live), base_url="http://localhost")
+        storage.end_study(study.study_id, Ending.STOPPED)
+        streams = []
+        for entries in ([("5-1", told)], [], None):
+            live.read.return_value = entries
+            streams.append(anybody.get(f"/v1/studies/{study.name}/live").text)
+    heard, unheard, away = streams
+    assert [line for line in heard.splitlines() if line.startswith(("data: {\"trial", "id:"))] == [
+        'data: {"trial":2,"epoch":7,"run":0,"metrics":{"loss":0.5,"val_accuracy":0.9}}', "id: 5-1",
+    ]  # fmt: skip
+    assert unheard == away
+    assert unheard.count('"trial":2,"epoch":') == 3
+
+
+def test_the_live_page_is_behind_the_login_and_loads_nothing_else(client: TestClient, app: ASGIApp) -> None:
+    """Its script and its style are this server's, nothing stands in the page itself, and the browser is told so."""
+    anybody = TestClient(app, base_url=_HOST, follow_redirects=False)
+    for path, kind in _LIVE_PAGE.items():
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
+        assert "script-src 'self'; style-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert anybody.get(path).status_code == 401
 
 
 def test_probes_need_no_login(app: ASGIApp) -> None:

@@ -20,12 +20,17 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.e2e.tuner import Command, Tuner, until
 from tests.served import PASSWORD, TOKEN, seed
 from tuner_service.bootstrap import open_storage
+from tuner_service.domain.outcome import State
+from tuner_service.domain.worker import Progress
 
 _CANARY = "c4n4ry-in-a-c0al-mine"
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900",
 )  # fmt: skip
+
+
+_PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
 def _address(command: Command) -> str:
@@ -56,12 +61,13 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     options.binary_location = chromium
     for flag in (*_FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options, Service(driver)) as opened:
         yield opened
 
 
 def test_a_browser_logs_in_and_sees_the_plots_of_a_study(tuner: Tuner, browser: webdriver.Chrome) -> None:
-    """The form, the list of studies, then its history, its curves and its table; the cookie is no script's."""
+    """The form, the list of studies, its history; the cookie is no script's. On a phone its curves, as they grow."""
     with closing(open_storage(tuner.storage)) as storage:
         storage.create_tables()
         study = seed(storage, tuner.folder)
@@ -82,6 +88,22 @@ def test_a_browser_logs_in_and_sees_the_plots_of_a_study(tuner: Tuner, browser: 
         assert len(plots) >= 1
         assert "digits" in browser.find_element(By.TAG_NAME, "body").text
         assert PASSWORD not in browser.current_url + browser.page_source
+
+        # And the curves of what trains, as it does.
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _PHONE)
+        browser.get(f"{_address(command)}/live/{study.name}")
+        (row,) = wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "#trials tbody tr"))
+        wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "#chart path.running"))
+        assert "3/9" in row.text
+        with closing(open_storage(tuner.storage)) as storage:
+            running = next(one for one in storage.attempts(study.study_id) if one.state is State.RUNNING)
+            (worker,) = storage.workers(study.study_id)
+            storage.beat(worker, [Progress(running.trial_id, 4, 0.625)])
+        wait.until(lambda page: "4/9" in page.find_element(By.ID, "trials").text)
+        assert "0.625" in browser.find_element(By.ID, "trials").text
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= _PHONE["width"], "nothing reaches over the edge of a phone"
+        assert [entry for entry in browser.get_log("browser") if "/live" in entry["message"]] == []
 
 
 _PAGES = ("/", "/dashboard", "/api/studies", "/api/studies/1", "/api/meta", "/metrics", "/healthz", "/readyz", "/login")

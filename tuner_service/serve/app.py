@@ -19,6 +19,7 @@ from tuner_service.serve.api import api_router
 from tuner_service.serve.dashboard import Dashboard, OptunaStorage
 from tuner_service.serve.gate import Gate
 from tuner_service.serve.live import live_router
+from tuner_service.serve.live_page import live_page_routes
 from tuner_service.serve.login import login_routes
 from tuner_service.serve.metrics import StudyMetrics
 from tuner_service.serve.reading import Readings
@@ -60,6 +61,7 @@ def make_app(
     app.state.readings = readings
     app.include_router(api_router(readings))
     app.include_router(live_router(readings, live))
+    app.router.routes.extend(live_page_routes())
     app.add_exception_handler(StudyNotFoundError, _not_found)
     app.add_exception_handler(StorageError, _unavailable)
     _add_probes(app, _Ready(storage))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from anyio import sleep, to_thread
@@ -11,10 +11,12 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
+from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.spec import StudyName
-from tuner_service.errors import StorageError
+from tuner_service.errors import StorageError, StudyNotFoundError
+from tuner_service.results.trials import first_epoch
 from tuner_service.serve import models
-from tuner_service.serve.reading import Reading, Readings
+from tuner_service.serve.reading import Reading, Readings, Reported
 from tuner_service.storage.live import LiveEpoch, LiveMetrics
 
 #: What an event is called, as Redis numbers them.
@@ -57,12 +59,17 @@ def live_router(readings: Readings, metrics: LiveMetrics | None) -> APIRouter:
         """
         name, stream, told = reading.study.name, reading.study.probe, Told()
         after = last_event_id if last_event_id and _ID.fullmatch(last_event_id) else "0"
+        heard: set[int] = set()
         while True:
             young = None if metrics is None else await to_thread.run_sync(metrics.read, stream, after)
             for number, epoch in young or ():
                 after = number
                 yield ServerSentEvent(event="epoch", id=number, data=_epoch(epoch))
-            for event in told.news(reading, with_epochs=young is None):
+            # Of a trial whose epochs do not come that way the storage knows some.
+            heard = set() if young is None else heard | {epoch.trial for _, epoch in young}
+            unheard = [one for one in reading.summary.running if one.number not in heard]
+            reported = await to_thread.run_sync(_reported, readings, reading) if unheard else {}
+            for event in told.news(reading, unheard, reported):
                 yield event
             if reading.study.ending is not None:
                 yield ServerSentEvent(event="ended", data=models.study_item(reading.summary))
@@ -73,8 +80,18 @@ def live_router(readings: Readings, metrics: LiveMetrics | None) -> APIRouter:
             except StorageError:
                 # It comes back, or the reader goes away.
                 continue
+            except StudyNotFoundError:
+                # It was deleted; who asks again is told.
+                return
 
     return router
+
+
+def _reported(readings: Readings, reading: Reading) -> Reported:
+    try:
+        return readings.reported(reading)
+    except StorageError:
+        return {}
 
 
 class Told:
@@ -82,17 +99,28 @@ class Told:
 
     def __init__(self) -> None:
         self._study: models.Study | None = None
-        self._epochs: dict[int, tuple[int, int]] = {}
+        self._epochs: dict[int, int] = {}
 
-    def news(self, reading: Reading, *, with_epochs: bool) -> list[ServerSentEvent]:
-        """Return what is new in a reading, and take it for told."""
+    def news(self, reading: Reading, running: Sequence[Attempt], reported: Reported) -> list[ServerSentEvent]:
+        """Return what is new in a reading, and take it for told.
+
+        Args:
+            reading: The study.
+            running: The trials of whose epochs is to be told: those that were reported, and that of the last beat.
+            reported: What trials have reported.
+        """
         events = []
-        for one in reading.summary.running if with_epochs else ():
-            if one.epoch and self._epochs.get(one.number) != (one.run, one.epoch):
-                self._epochs[one.number] = (one.run, one.epoch)
-                metrics = {} if one.last_value is None else {reading.study.spec.watched: models.number(one.last_value)}
-                epoch = Epoch(trial=one.number, epoch=one.epoch, run=one.run, metrics=metrics)
-                events.append(ServerSentEvent(event="epoch", data=epoch))
+        watched, first = reading.study.spec.watched, first_epoch(reading.study)
+        for one in running:
+            known = {step + first: (0, value) for step, value in reported.get(one.number, {}).items()}
+            if one.epoch:
+                known[one.epoch] = one.run, one.last_value
+            for epoch, (run, value) in sorted(known.items()):
+                if epoch > self._epochs.get(one.number, 0):
+                    self._epochs[one.number] = epoch
+                    metrics = {} if value is None else {watched: models.number(value)}
+                    news = Epoch(trial=one.number, epoch=epoch, run=run, metrics=metrics)
+                    events.append(ServerSentEvent(event="epoch", data=news))
         study = models.study(reading.summary)
         # What changes by itself, with time, is no news.
         steady = study.model_copy(update={"workers": [], "seconds_left": None})

@@ -67,6 +67,8 @@ class Study(StudyItem):
     running: int
     waiting: int
     retries: int
+    training: list[int]  #: numbers of the trials that run
+    most_epochs: int  #: that a trial trains, over all its runs
     epochs_trained: int
     epochs_saved: int
     seconds_left: float | None
@@ -165,6 +167,8 @@ def study(summary: Summary) -> Study:
         running=summary.states.get(State.RUNNING, 0),
         waiting=summary.states.get(State.WAITING, 0),
         retries=summary.retries,
+        training=[one.number for one in summary.running],
+        most_epochs=summary.study.spec.attempt_epochs,
         epochs_trained=summary.epochs_trained,
         epochs_saved=summary.epochs_saved,
         seconds_left=summary.seconds_left,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner_service.domain.attempt import Attempt
@@ -16,6 +16,9 @@ from tuner_service.storage.ledger_storage import LedgerStorage
 
 #: How old a reading may be, in seconds.
 FRESH_S = 2.0
+
+#: What trials have reported: by number, values by step.
+Reported = Mapping[int, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Readings:
         self._known: dict[str, Reading] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+        self._reported: dict[str, tuple[Reading, Reported]] = {}
 
     def study(self, name: str) -> Reading:
         """Return a study, or raise ``StudyNotFoundError``."""
@@ -55,7 +59,25 @@ class Readings:
         names = {one.name for one in found}
         with self._lock:
             self._known = {name: one for name, one in self._known.items() if name in names}
+            self._reported = {name: one for name, one in self._reported.items() if name in names}
         return [self._read(one) for one in found]
+
+    def reported(self, reading: Reading) -> Reported:
+        """Return what the trials that run in a reading have reported; the storage is asked once for each reading."""
+        name = reading.study.name
+        known = self._reported.get(name)
+        if known is not None and known[0] is reading:
+            return known[1]
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            known = self._reported.get(name)
+            if known is None or known[0] is not reading:
+                numbers = [one.number for one in reading.summary.running]
+                trials = self.storage.trials(reading.study.study_id, numbers=numbers, curves=True) if numbers else []
+                known = reading, {one.attempt.number: one.reported for one in trials}
+                self._reported[name] = known
+            return known[1]
 
     def _read(self, record: StudyRecord) -> Reading:
         known = self._known.get(record.name)
