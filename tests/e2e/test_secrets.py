@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.tuner import Tuner
 from tests.servers import PostgresServer
 
 _CANARY = "c4n4ry-in-a-c0al-mine"
+#: Storages that do not answer.
+_AWAY = (f"redis://:{_CANARY}@127.0.0.1:1/0", f"postgresql://ada:{_CANARY}@127.0.0.1:1/tuner")
 
 
 def test_study_code_and_outputs_never_hold_the_password(
@@ -15,7 +19,8 @@ def test_study_code_and_outputs_never_hold_the_password(
 ) -> None:
     """It is in no environment and no arguments up the chain of processes, and in no output, log, file or export.
 
-    Nor are the password of a Redis for live metrics and the address of a webhook, of which neither answers.
+    Nor are the password of a Redis for live metrics and the address of a webhook, of which neither answers. That holds
+    at debug level, of trials that fail and that crash, and of commands that do.
     """
     monkeypatch.setenv("TUNER_LIVE", f"redis://:{_CANARY}@127.0.0.1:1/0")
     monkeypatch.setenv("TUNER_WEBHOOK", f"http://127.0.0.1:1/{_CANARY}")
@@ -26,7 +31,7 @@ def test_study_code_and_outputs_never_hold_the_password(
     for package in ("psycopg2", "stamina", "yaml"):
         (tuner.folder / f"{package}.py").write_text("raise SystemExit('shadowed')\n")
     results = [
-        tuner("run", "studies/nosy.py", "--slots", "1"),
+        tuner("--verbose", "run", "studies/nosy.py", "--slots", "1"),
         tuner("run", "studies/nosy.py", "--storage", url, "--set", "trials=3"),
         tuner("list"),
         tuner("trials", "nosy", "--json"),
@@ -35,7 +40,15 @@ def test_study_code_and_outputs_never_hold_the_password(
         tuner("report", "nosy"),
         tuner("doctor", "--json"),
         tuner("status", "nobody", code=2),
+        *(tuner("-v", "status", "nosy", "--storage", away, code=2) for away in _AWAY),
     ]
+    tuner.change("ALTER TABLE trials RENAME TO gone_trials")
+    with tuner.start("--verbose", "trials", "nosy") as command:
+        results.append(command.wait())
+    tuner.change("ALTER TABLE gone_trials RENAME TO trials")
+    assert results[-1].code != 0
+    reasons = {one["reason"] for one in json.loads(results[3].out)["trials"]}
+    assert {"error", "crashed"} <= reasons, "those ways out were taken"
     assert "***" in results[0].out
     assert "3 of 3 settled" in results[1].out
 

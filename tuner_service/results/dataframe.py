@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SpecError
-from tuner_service.results.export import wide
+from tuner_service.results.export import record_fields, wide
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def dataframe(study: StudyRecord, trials: Sequence[Trial]) -> pd.DataFrame:
-    """Return a row a trial, with the columns of the CSV export; times are in UTC.
+    """Return a row a trial, with the columns of the CSV export; times are in UTC, ``attrs["record"]`` has the record.
 
     Raises:
         SpecError: If pandas is not installed.
@@ -34,6 +34,8 @@ def dataframe(study: StudyRecord, trials: Sequence[Trial]) -> pd.DataFrame:
     for name in frame.columns:
         if pd.api.types.is_object_dtype(frame[name]):
             frame[name] = _of_one_type(frame[name])
+    # pandas keeps these in Parquet files too.
+    frame.attrs["record"] = record_fields(study)
     return frame
 
 

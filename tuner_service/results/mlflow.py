@@ -12,6 +12,7 @@ from tuner_service.domain.outcome import State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SpecError
+from tuner_service.results.export import record_fields
 from tuner_service.results.trials import curves, reported_curve
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -25,7 +26,8 @@ _STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAIL
 def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
     """Write the trials that have ended as runs of the experiment of the study's name, and return how many were new.
 
-    Said again it adds those that have ended since: a run has its trial's number as a tag.
+    Said again it adds those that have ended since: a run has its trial's number as a tag. The study's record is in tags
+    of the experiment.
 
     Args:
         storage: The ledger's storage.
@@ -47,6 +49,9 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(name)
         experiment = client.create_experiment(name) if found is None else found.experiment_id
+        for field, value in record_fields(study).items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            client.set_experiment_tag(experiment, f"tuner.{field}", text[:_LONGEST_TAG])
         there = _there(client, experiment)
         new = [one for one in trials if one.attempt.state.final and str(one.attempt.number) not in there]
         for one in new:

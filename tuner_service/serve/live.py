@@ -112,7 +112,8 @@ class Told:
         events = []
         watched, first = reading.study.spec.watched, first_epoch(reading.study)
         for one in running:
-            known = {step + first: (0, value) for step, value in reported.get(one.number, {}).items()}
+            known: dict[int, tuple[int, float | None]] = {}
+            known |= {step + first: (0, value) for step, value in reported.get(one.number, {}).items()}
             if one.epoch:
                 known[one.epoch] = one.run, one.last_value
             for epoch, (run, value) in sorted(known.items()):

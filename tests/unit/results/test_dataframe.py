@@ -45,11 +45,12 @@ def test_columns_have_types() -> None:
 
 
 def test_parquet_gives_back_what_was_written(tmp_path: Path) -> None:
-    """Pandas reads the file with the columns and types of the DataFrame."""
+    """Pandas reads the file with the columns and types of the DataFrame, and what the study's results depend on."""
     storage = create_autospec(LedgerStorage, instance=True)
     storage.study.return_value, storage.trials.return_value = _STUDY, _TRIALS
     export_parquet(storage, "digits", tmp_path / "trials.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "trials.parquet"), dataframe(_STUDY, _TRIALS))
+    assert pd.read_parquet(tmp_path / "trials.parquet").attrs["record"]["code"] == _STUDY.code.digest
     with pytest.raises(SpecError, match="cannot be written"):
         export_parquet(storage, "digits", tmp_path / "nowhere" / "trials.parquet")
 

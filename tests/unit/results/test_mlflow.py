@@ -48,6 +48,8 @@ def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
     assert runs["0"].data.params == {"units": "8"}
     assert runs["0"].data.metrics == {"objective/val_accuracy": 0.5, "val_accuracy": 0.5}
     assert (runs["0"].info.start_time, runs["0"].info.end_time) == (10_000, 20_000)
+    assert experiment.tags["tuner.code"] == storage.study.return_value.code.digest
+    assert (experiment.tags["tuner.seed"], json.loads(experiment.tags["tuner.packages"])) == ("0", {})
     curve = client.get_metric_history(runs["0"].info.run_id, "val_accuracy")
     assert [(one.step, one.value) for one in curve] == [(1, 0.1), (3, 0.5)]
 

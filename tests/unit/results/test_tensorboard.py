@@ -94,6 +94,8 @@ def test_all_rows_and_all_metrics_are_there(tmp_path: Path, read: Any) -> None:
     trials = [_trial(number) for number in range(32)]
     experiment, answer = read(_export(tmp_path, trials))
     assert {info.name for info in experiment.hparam_infos} == {"units", "rate", "kind", "bias"}
+    goal, record = experiment.description.split("\n")
+    assert (goal, json.loads(record)["code"]) == ("maximize val_accuracy", make_study().code.digest)
     assert [info.name.tag for info in experiment.metric_infos] == ["objective/val_accuracy", *_METRICS]
     assert answer.total_size == 32
     rows = {group.name: group for group in answer.session_groups}

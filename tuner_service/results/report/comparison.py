@@ -57,8 +57,8 @@ def compare_groups(spec: StudySpec, trials: Sequence[Trial], companion: Sequence
     for one, name in zip((*trials, *companion), names, strict=True):
         if one.attempt.value is not None and one.attempt.reason in (None, Reason.FINISHED, Reason.PRUNED):
             grouped.setdefault(name, []).append(one)
-    order = sorted(grouped, key=lambda name: (name == RANDOM, name == GIVEN, name == DEFAULTS))
-    groups = [_group(name, grouped[name], spec.better) for name in order]
+    order = dict.fromkeys((spec.sampler.kind, RANDOM, GIVEN, DEFAULTS))
+    groups = [_group(name, grouped[name], spec.better) for name in order if name in grouped]
     return Comparison(groups, _verdict(groups, spec))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from tuner_service.domain.attempt import Param
 from tuner_service.domain.outcome import State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
+from tuner_service.results.export import record_fields
 from tuner_service.results.trials import Curve
 
 #: Before the name of an objective: the value of the trial, beside what the metric was in its last epoch.
@@ -74,11 +76,10 @@ def experiment(study: StudyRecord, trials: Sequence[Trial], metrics: Iterable[st
     titles = {f"{OBJECTIVE}{metric}": metric for metric in study.spec.metrics}
     titles |= {metric: f"{metric}, last epoch" for metric in metrics}
     infos = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title) for tag, title in titles.items()]
+    goals = (f"{way} {metric}" for metric, way in zip(study.spec.metrics, study.spec.directions, strict=True))
     made = api_pb2.Experiment(
         name=study.name,
-        description=", ".join(
-            f"{way} {metric}" for metric, way in zip(study.spec.metrics, study.spec.directions, strict=True)
-        ),
+        description=f"{', '.join(goals)}\n{json.dumps(record_fields(study))}",
         time_created_secs=study.created_at,
         hparam_infos=columns,
         metric_infos=infos,
