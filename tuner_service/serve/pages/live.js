@@ -92,6 +92,7 @@ function tell(name, told) {
   at("counts").textContent = `${study.settled} of ${study.trials} trials: ${study.complete} complete, ${study.pruned} pruned, `
     + `${study.failed} failed, ${study.running} running${left}`;
   at("best").textContent = study.best === null ? "" : `best ${study.metrics[0]} ${shown(study.best)} in trial ${study.front[0]}`;
+  choose();
   if (news.length) learn(name);
   forget();
   redraw();
@@ -115,13 +116,18 @@ function hear(epoch) {
   redraw();
 }
 
+const offered = () => [...at("metric").options].map((one) => one.value);
+
 function offer(name) {
-  const options = [...at("metric").options].map((one) => one.value);
-  if (options.includes(name)) return;
-  const place = options.findIndex((one) => one > name);
+  if (offered().includes(name)) return;
+  const place = offered().findIndex((one) => one > name);
   at("metric").add(element("option", name, {value: name}), place < 0 ? null : place);
-  // The objective, once it is heard of, unless somebody has chosen.
-  if (metric === null || (study?.metrics.includes(name) && !at("metric").dataset.chosen)) metric = name;
+  choose();
+}
+
+// The objective, once it is heard of, unless somebody has chosen.
+function choose() {
+  if (!at("metric").dataset.chosen) metric = study?.metrics.find((one) => offered().includes(one)) ?? offered()[0] ?? null;
   at("metric").value = metric;
 }
 
