@@ -61,7 +61,7 @@ async function list() {
 
 const runs = new Map();    // "trial/run" -> {trial, points: Map(epoch -> metrics)}
 const params = new Map();  // trial -> its parameters, as text
-let study = null, metric = null, chosen = null, isDrawn = true;
+let study = null, metric = null, chosen = null, isDrawn = true, isLearning = false;
 
 function follow(name) {
   at("name").textContent = name;
@@ -69,7 +69,7 @@ function follow(name) {
   const events = new EventSource(`/v1/studies/${encodeURIComponent(name)}/live`);
   events.addEventListener("open", () => { at("note").textContent = "live"; });
   events.addEventListener("study", (event) => { tell(name, JSON.parse(event.data)); });
-  events.addEventListener("epoch", (event) => { hear(JSON.parse(event.data)); });
+  events.addEventListener("epoch", (event) => { hear(name, JSON.parse(event.data)); });
   events.addEventListener("ended", () => { at("note").textContent = "it has ended"; events.close(); });
   events.addEventListener("error", () => {
     at("note").textContent = "the server does not answer, and is asked again";
@@ -82,7 +82,6 @@ function follow(name) {
 }
 
 function tell(name, told) {
-  const news = told.training.filter((trial) => !params.has(trial));
   study = told;
   at("study").hidden = false;
   showState(study.state);
@@ -93,22 +92,27 @@ function tell(name, told) {
     + `${study.failed} failed, ${study.running} running${left}`;
   at("best").textContent = study.best === null ? "" : `best ${study.metrics[0]} ${shown(study.best)} in trial ${study.front[0]}`;
   choose();
-  if (news.length) learn(name);
   forget();
   redraw();
 }
 
+// A trial has its parameters once its network is built, which nothing tells: its first epoch comes later.
 async function learn(name) {
-  // A trial has its parameters once its network is built.
-  const {trials} = await ask(`/v1/studies/${encodeURIComponent(name)}/trials?state=RUNNING&limit=1000`);
-  for (const one of trials) {
-    const words = Object.entries(one.params).map(([key, value]) => `${key} ${shown(value)}`);
-    if (words.length) params.set(one.trial, words.join(", "));
+  isLearning = true;
+  try {
+    const {trials} = await ask(`/v1/studies/${encodeURIComponent(name)}/trials?state=RUNNING&limit=1000`);
+    for (const one of trials) {
+      params.set(one.trial, Object.entries(one.params).map(([key, value]) => `${key} ${shown(value)}`).join(", "));
+    }
+    redraw();
+  } catch (error) {
+    at("note").textContent = error.message;
   }
-  redraw();
+  setTimeout(() => { isLearning = false; }, AGAIN_MS);
 }
 
-function hear(epoch) {
+function hear(name, epoch) {
+  if (trains(epoch.trial) && !params.has(epoch.trial) && !isLearning) learn(name);
   const key = `${epoch.trial}/${epoch.run}`;
   if (!runs.has(key)) runs.set(key, {trial: epoch.trial, points: new Map()});
   runs.get(key).points.set(epoch.epoch, {...runs.get(key).points.get(epoch.epoch), ...epoch.metrics});
