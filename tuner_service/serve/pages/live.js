@@ -92,17 +92,23 @@ function tell(name, told) {
     + `${study.failed} failed, ${study.running} running${left}`;
   at("best").textContent = study.best === null ? "" : `best ${study.metrics[0]} ${shown(study.best)} in trial ${study.front[0]}`;
   choose();
+  for (const trial of study.training) wonder(name, trial);
   forget();
   redraw();
 }
 
-// A trial has its parameters once its network is built, which nothing tells: its first epoch comes later.
+// A trial has its parameters once its network is built, which nothing tells: they are there with its first epoch.
+function wonder(name, trial) {
+  if (trains(trial) && !params.has(trial) && !isLearning) learn(name);
+}
+
 async function learn(name) {
   isLearning = true;
   try {
     const {trials} = await ask(`/v1/studies/${encodeURIComponent(name)}/trials?state=RUNNING&limit=1000`);
     for (const one of trials) {
-      params.set(one.trial, Object.entries(one.params).map(([key, value]) => `${key} ${shown(value)}`).join(", "));
+      const words = Object.entries(one.params).map(([key, value]) => `${key} ${shown(value)}`);
+      if (words.length) params.set(one.trial, words.join(", "));
     }
     redraw();
   } catch (error) {
@@ -112,7 +118,7 @@ async function learn(name) {
 }
 
 function hear(name, epoch) {
-  if (trains(epoch.trial) && !params.has(epoch.trial) && !isLearning) learn(name);
+  wonder(name, epoch.trial);
   const key = `${epoch.trial}/${epoch.run}`;
   if (!runs.has(key)) runs.set(key, {trial: epoch.trial, points: new Map()});
   runs.get(key).points.set(epoch.epoch, {...runs.get(key).points.get(epoch.epoch), ...epoch.metrics});
