@@ -142,9 +142,8 @@ def _to_tensorboard(ledger: LedgerStorage, study: str, folder: Path, *, follow: 
         return
     print_note(f"following {study}; look at it with: {look}")
     try:
-        print_note(
-            f"{count(follow_tensorboard(ledger, study, folder, live=bootstrap.live_metrics()), 'trial')} written"
-        )
+        written = follow_tensorboard(ledger, study, folder, live=bootstrap.live_metrics())
+        print_note(f"{study} has ended; {count(written, 'trial')} written")
     except KeyboardInterrupt:
         print_note("interrupted: the same command goes on")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,9 @@ from tuner_service.results.summary import Summary
 
 #: Rows of the table of workers, and characters of the sparkline, at most.
 _MOST_ROWS, _SPARKS = 16, 24
+#: Columns of that table that narrow terminals do without, narrower ones further down.
+_LEFT_OUT = ((), ("slots",), ("slots", "worker"), ("slots", "worker", "s/epoch"))
+_UNBOUNDED = 1000
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -142,12 +146,32 @@ def _counters(summary: Summary) -> Text:
     return words
 
 
-def _workers(summary: Summary) -> Table:
+class _Fitting:
+    """The first of some tables that the terminal has room for, or the last."""
+
+    def __init__(self, *tables: Table) -> None:
+        self._tables = tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        *wider, narrowest = self._tables
+        everywhere = options.update_width(_UNBOUNDED)
+        fits = (one for one in wider if Measurement.get(console, everywhere, one).maximum <= options.max_width)
+        yield next(fits, narrowest)
+
+
+def _workers(summary: Summary) -> _Fitting:
+    """Return a row a worker and trial; where it is narrow, without what can be done without."""
+    return _Fitting(*(_worker_table(summary, without) for without in _LEFT_OUT))
+
+
+def _worker_table(summary: Summary, without: Sequence[str]) -> Table:
     spec = summary.study.spec
     rows = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("host", "worker", "slots", "trial", "epoch", spec.watched, "s/epoch", "beat"):
-        justify = "right" if column in ("slots", "trial", spec.watched, "s/epoch", "beat") else "left"
-        rows.add_column(escape(column), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    columns = ("host", "worker", "slots", "trial", "epoch", spec.watched, "s/epoch", "beat")
+    for column in columns:
+        if column not in without:
+            justify = "right" if column in ("slots", "trial", spec.watched, "s/epoch", "beat") else "left"
+            rows.add_column(escape(column), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     known = {worker.worker_id: worker for worker in summary.workers}
     mine: dict[str, list[Attempt]] = {name: [] for name in known}
     for one in sorted(summary.running, key=lambda one: one.number):
@@ -155,7 +179,8 @@ def _workers(summary: Summary) -> Table:
     nothing: list[Attempt | None] = [None]
     lines = [(name, known.get(name), one) for name, running in mine.items() for one in running or nothing]
     for name, worker, trial in lines[:_MOST_ROWS]:
-        rows.add_row(*_row(summary, name, worker, trial))
+        cells = zip(columns, _row(summary, name, worker, trial), strict=True)
+        rows.add_row(*(cell for column, cell in cells if column not in without))
     if len(lines) > _MOST_ROWS:
         rows.add_row(f"and {len(lines) - _MOST_ROWS} more")
     return rows

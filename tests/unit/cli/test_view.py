@@ -24,7 +24,8 @@ _NOW = 1000.0
 
 def _worker(name: str = "w1", **fields: Any) -> WorkerInfo:
     given = {"started_at": 900.0, "beat_at": _NOW - 4, "lease_s": 60.0, **fields}
-    return WorkerInfo(name, 1, f"host-{name}", 7, 2, **given)
+    host = given.pop("host", f"host-{name}")
+    return WorkerInfo(name, 1, host, 7, 2, **given)
 
 
 def _summary(*attempts: Attempt, workers: tuple[WorkerInfo, ...] = (), **study: Any) -> Summary:
@@ -51,6 +52,24 @@ def test_a_worker_has_a_row_with_its_trial() -> None:
     # 20 s from claim to the last beat, 4 epochs.
     assert row.split()[:4] == ["host-w1", "w1", "2", "5"]
     assert row.split()[-4:] == ["4/9", "0.75", "5", "4s"]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        pytest.param(120, ["host", "worker", "slots", "trial", "epoch", "val_accuracy", "s/epoch", "beat"], id="wide"),
+        pytest.param(80, ["host", "trial", "epoch", "val_accuracy", "s/epoch", "beat"], id="a terminal of old"),
+        pytest.param(50, ["host", "trial", "epoch", "val_accuracy", "beat"], id="a phone"),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters(width: int, columns: list[str]) -> None:
+    """Trial, epoch, metric and beat are whole, and what is known otherwise is left out."""
+    name = "local-node-26711-a966c2-0-0"
+    shown = _shown(_summary(_running(owner=name), workers=(_worker(name, host="node"),)), width=width)
+    (head,) = [line for line in shown.splitlines() if line.startswith("host")]
+    assert head.split() == columns
+    assert "…" not in shown
+    assert "4/9" in shown
 
 
 def test_a_late_beat_is_red() -> None:

@@ -175,6 +175,7 @@ def timeline(content: Content) -> Figure | None:
         layout(x={"type": "date", "tickangle": 0, "nticks": 6}, y=axis, barmode="overlay", bargap=0.25),
         note=f"{note}A row a slot of a worker; times are UTC.",
         height=min(110 + len(lanes) * (18 if len(lanes) <= 40 else 8), 1200),
+        min_width=640,
     )
 
 

@@ -12,6 +12,7 @@ from tuner_service.domain.run import CONFIDENCE
 from tuner_service.domain.trial import Trial
 from tuner_service.results.export import iso, study_fields
 from tuner_service.results.report import run_figures, search_figures
+from tuner_service.results.report.comparison import DEFAULTS, GIVEN, RANDOM
 from tuner_service.results.report.content import Content
 from tuner_service.results.report.figure import Figure, number
 
@@ -256,10 +257,13 @@ def _comparison(content: Content) -> Section | None:
     ]
     texts = [comparison.verdict] if comparison.verdict else []
     beside = "" if content.companion is None else f", and those of {content.companion}"
-    texts.append(
-        f"'Random' are the trials drawn before the sampler had a model{beside}; 'given' those of known points, "
-        "'defaults' that of the hyperparameters' defaults. Best and median are of complete trials."
-    )
+    meanings = {
+        RANDOM: f"the trials drawn before the sampler had a model{beside}",
+        GIVEN: "those of known points",
+        DEFAULTS: "that of the hyperparameters' defaults",
+    }
+    there = [f"'{one.name}' {meanings[one.name]}" for one in comparison.groups if one.name in meanings]
+    texts.append(f"Of these are {', '.join(there)}. Best and median are of complete trials.")
     if figure is not None:
         texts.append(figure.note)
     table = Table(columns, rows, frozenset(range(1, 6)))
