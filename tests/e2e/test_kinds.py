@@ -56,15 +56,10 @@ def test_own_fit_says_how_it_went_in_three_ways(tuner: Tuner) -> None:
 
 
 def test_class_of_keras_tuner_runs_unchanged(tuner: Tuner) -> None:
-    """Two workers train a `HyperModel` with a `fit` of its own; callbacks prune, a companion tries the defaults."""
+    """Two workers train a `HyperModel` with a `fit` of its own; its callbacks prune, its values are shown."""
     tuner.add_study("kerastuner")
-    ran = tuner("run", "studies/kerastuner.py", "--workers", "2", "--baseline").out
-    assert "6 of 6 settled" in ran
-    assert "1 point to try first" in ran
-    assert sorted(settled(tuner.attempts())) == sorted([*range(6), *range(6)])
-    (first, *_) = tuner("trials", "kerastuner-baseline", "--json").json("trials")
-    defaults = {"layers": 1, "units_0@layers:1,2": 8, "activation": "relu", "learning_rate": 1e-3}
-    assert defaults.items() <= first["params"].items()
+    assert "6 of 6 settled" in tuner("run", "studies/kerastuner.py", "--workers", "2").out
+    assert settled(tuner.attempts()) == list(range(6))
     trials = tuner("trials", "kerastuner", "--json").json("trials")
     for one in trials:
         names = {"layers", "units_0@layers:1,2", "activation", "learning_rate", "batch_size"}
