@@ -66,7 +66,7 @@ IN_PYTHON: dict[str, tuple[str, ...]] = {
     "serve": ("run_server",),
     "best": ("front", "best"),
     "report": ("write_report",),
-    "export": ("export", "export_model", "export_tensorboard", "export_parquet", "export_mlflow"),
+    "export": ("export", "export_model", "export_tensorboard", "follow_tensorboard", "export_parquet", "export_mlflow"),
     "refit": ("refit",),
     "evaluate": ("evaluate",),
     "rerun": ("rerun",),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tuner_service.coordinator.collect import collect
     from tuner_service.coordinator.control import cancel, delete, enqueue, pause, resume, retry, stop
     from tuner_service.coordinator.loop import coordinate
-    from tuner_service.coordinator.studies import baseline_of, create, extend
+    from tuner_service.coordinator.studies import create, extend
+    from tuner_service.domain.companion import baseline_of
     from tuner_service.domain.folds import Folds
     from tuner_service.domain.objective_value import BestEpoch, LastEpoch, MeanOfLast
     from tuner_service.domain.pruner import (
@@ -59,7 +60,8 @@ if TYPE_CHECKING:
     from tuner_service.results.report.writing import write_report
     from tuner_service.results.rerun import rerun
     from tuner_service.results.summary import summarize
-    from tuner_service.results.tensorboard import export_tensorboard
+    from tuner_service.results.tensorboard.export import export_tensorboard
+    from tuner_service.results.tensorboard.follow import follow_tensorboard
     from tuner_service.results.trials import best, curves, front, trial, trials
     from tuner_service.running import run, run_server, run_worker
     from tuner_service.storage.sql.roles import roles_sql
@@ -96,7 +98,7 @@ _HOMES = {
     "TunerServiceError": "errors",
     "Wilcoxon": "domain.pruner",
     "WorkerPool": "cluster.pool",
-    "baseline_of": "coordinator.studies",
+    "baseline_of": "domain.companion",
     "best": "results.trials",
     "cancel": "coordinator.control",
     "check": "coordinator.checking",
@@ -113,7 +115,8 @@ _HOMES = {
     "export_mlflow": "results.mlflow",
     "export_model": "results.model",
     "export_parquet": "results.dataframe",
-    "export_tensorboard": "results.tensorboard",
+    "export_tensorboard": "results.tensorboard.export",
+    "follow_tensorboard": "results.tensorboard.follow",
     "extend": "coordinator.studies",
     "front": "results.trials",
     "load_model": "training.model_file",
@@ -192,6 +195,7 @@ __all__ = [
     "export_parquet",
     "export_tensorboard",
     "extend",
+    "follow_tensorboard",
     "front",
     "load_model",
     "logs",

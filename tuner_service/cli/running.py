@@ -23,7 +23,7 @@ from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.loop import coordinate
 from tuner_service.coordinator.studies import Created
 from tuner_service.coordinator.studies import create as create_study
-from tuner_service.domain.companion import companion_changes
+from tuner_service.domain.companion import baseline_of
 from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.provenance import shown_command
@@ -70,7 +70,7 @@ def create(
 
     made = make()
     if baseline:
-        make(companion_changes(made.study, made.defaults))
+        make(baseline_of(made.study, made.defaults))
 
 
 def run(
@@ -101,7 +101,7 @@ def run(
         print_note(f"{made.study.name}: {made.note}, {made.study.budget} trials, in {where}")
         if baseline and not companion:
             # That it has none is said before hours of training.
-            companion.append(companion_changes(made.study, made.defaults))
+            companion.append(baseline_of(made.study, made.defaults))
 
     companion: list[Mapping[str, object]] = []
 

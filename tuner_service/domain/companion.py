@@ -18,7 +18,7 @@ def companion_name(study: str) -> str:
     return f"{study}-baseline"
 
 
-def companion_changes(study: StudyRecord, defaults: Mapping[str, Param] | None) -> dict[str, object]:
+def baseline_of(study: StudyRecord, defaults: Mapping[str, Param] | None = None) -> dict[str, object]:
     """Return the changes of a study's specification that make its companion.
 
     Args:
@@ -43,5 +43,5 @@ def is_companion(study: StudyRecord, other: StudyRecord) -> bool:
     """
     if is_exhaustive(study.spec.sampler) or study.code.digest != other.code.digest:
         return False
-    changes = companion_changes(study, None) | {"points": other.spec.points}
+    changes = baseline_of(study) | {"points": other.spec.points}
     return meaning(parse_spec(override(study.spec.model_dump(), changes))) == meaning(other.spec)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.records import make_spec, make_study
-from tuner_service.domain.companion import companion_changes, is_companion
+from tuner_service.domain.companion import baseline_of, is_companion
 from tuner_service.domain.override import override
 from tuner_service.domain.spec import parse_spec
 from tuner_service.domain.study import CodeRecord, StudyRecord
@@ -16,7 +16,7 @@ from tuner_service.errors import SpecError
 
 
 def _companion(study: StudyRecord, defaults: dict[str, Any] | None = None, **changes: Any) -> StudyRecord:
-    spec = override(study.spec.model_dump(), companion_changes(study, defaults), changes)
+    spec = override(study.spec.model_dump(), baseline_of(study, defaults), changes)
     return make_study(spec=parse_spec(spec))
 
 
@@ -54,5 +54,5 @@ def test_a_grid_has_none() -> None:
     """Random search finds nothing that all cells do not hold."""
     study = make_study(spec=make_spec(sampler="grid"))
     with pytest.raises(SpecError, match="every cell"):
-        companion_changes(study, None)
+        baseline_of(study)
     assert not is_companion(study, study)
