@@ -22,8 +22,8 @@ _RUN = {
 
 
 def _runs(line: str) -> bool:
-    # Models have to be trained for, and MLflow's libraries take longer than all others together.
-    needs = ("--model", "--mlflow", "--file", "studies/")
+    # Models have to be trained for, MLflow's libraries take longer than all others together, and following has no end.
+    needs = ("--model", "--mlflow", "--file", "studies/", "--follow")
     return line.split()[1] in _RUN and not any(one in line for one in needs)
 
 
