@@ -178,7 +178,7 @@ def type_words(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     match schema.get("type"):
         case "array":
             inner = type_words(schema.get("items", {}), parts)
-            return f"list of ({inner})" if " or " in inner else f"list of {inner}"
+            return f"list of ({inner})" if " or " in inner else f"list of {inner.replace('dictionary', 'dictionaries')}"
         case "object":
             return "dictionary"
         case "null":
