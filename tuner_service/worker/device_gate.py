@@ -32,6 +32,8 @@ class DeviceGate:
         """
         with self._changed:
             self._wait(lambda: not self._closed, give_up)
+            # Whoever has given up leaves the way to the one for whom it is closed.
+            alone = alone and not self._closed
             if alone:
                 # The others finish, and none begins.
                 self._closed = True

@@ -15,13 +15,14 @@ class _Trials:
     def __init__(self) -> None:
         self.gate = DeviceGate()
         self.stopping = threading.Event()
+        self.given_up: set[str] = set()
         self.events: list[str] = []
         self._leave: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
 
     def begin(self, name: str, *, alone: bool = False) -> None:
         self._leave[name] = threading.Event()
-        thread = threading.Thread(target=self._train, args=(name, alone))
+        thread = threading.Thread(target=self._train, args=(name, alone), name=name)
         self._threads.append(thread)
         thread.start()
 
@@ -35,8 +36,11 @@ class _Trials:
             thread.join(5)
             assert not thread.is_alive()
 
+    def is_inside(self, name: str) -> bool:
+        return any(one.name == name and one.is_alive() for one in self._threads)
+
     def _train(self, name: str, alone: bool) -> None:
-        place = self.gate.enter(alone=alone, give_up=self.stopping.is_set)
+        place = self.gate.enter(alone=alone, give_up=lambda: self.stopping.is_set() or name in self.given_up)
         self.events.append(name)
         self._leave[name].wait(5)
         place.leave()
@@ -87,4 +91,20 @@ def test_nobody_waits_once_the_worker_is_to_stop() -> None:
     time.sleep(0.1)
     trials.stopping.set()
     _until(lambda: trials.events == ["one", "alone"])
+    trials.end()
+
+
+def test_whoever_gives_up_does_not_open_the_way_for_others() -> None:
+    """Its trial was cancelled while it waited: the one that is alone on the device stays so."""
+    trials = _Trials()
+    trials.begin("alone", alone=True)
+    _until(lambda: trials.events == ["alone"])
+    trials.begin("cancelled", alone=True)
+    trials.given_up.add("cancelled")
+    _until(lambda: trials.events == ["alone", "cancelled"])
+    trials.leave("cancelled")
+    _until(lambda: not trials.is_inside("cancelled"))
+    assert trials.gate.is_closed
+    trials.leave("alone")
+    _until(lambda: not trials.gate.is_closed)
     trials.end()
