@@ -27,8 +27,8 @@ def coordinate(
 ) -> None:
     """Reconcile every study each ``period_s`` seconds until told to stop, and give it the workers that it can use.
 
-    Tables are made where they are missing; a storage that is away later is waited for. A ``notifier`` tells what is
-    new, also of studies that others have ended.
+    Tables are made where they are missing; a storage that is away later is waited for, and an error that only one study
+    has keeps none of the others. A ``notifier`` tells what is new, also of studies that others have ended.
     """
     if not has_tables(storage):
         storage.create_tables()
@@ -53,3 +53,7 @@ def _reconcile(storage: LedgerStorage, study: StudyRecord, histories: Histories,
         reconcile(storage, study.name, histories, notifier)
     except StudyNotFoundError:
         _log.info("study %s was deleted", study.name)
+    except StorageError as error:
+        # Where it is the storage that is away, this says so, and nothing is tried with the other studies.
+        storage.now()
+        _log.warning("study %s: %s; trying again", study.name, error)
