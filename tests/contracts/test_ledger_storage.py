@@ -961,6 +961,26 @@ class TestLeases:
         assert before + 0.4 - _ROUNDED <= judge_from <= storage.now() + 0.4 + _ROUNDED
         assert storage.see(study.study_id) == judge_from
 
+    def test_a_worker_that_died_long_ago_does_not_say_how_long_an_outage_is(
+        self, storage: LedgerStorage, study: StudyRecord
+    ) -> None:
+        """It beat seldom, and never said goodbye: those that live are given time after a shorter outage too."""
+        storage.beat(_worker(study, "dead", beat_s=50.0, lease_s=0.1), [])
+        time.sleep(0.2)
+        storage.beat(_worker(study, "live", beat_s=0.2), [])
+        time.sleep(0.6)
+        before = storage.now()
+        assert before + 0.4 - _ROUNDED <= storage.see(study.study_id) <= storage.now() + 0.4 + _ROUNDED
+
+    def test_an_outage_as_long_as_a_lease_is_one_however_seldom_others_beat(
+        self, storage: LedgerStorage, study: StudyRecord
+    ) -> None:
+        """The worker whose lease ran out had no chance to renew it."""
+        storage.beat(_worker(study, "seldom", beat_s=50.0, lease_s=300.0), [])
+        storage.beat(_worker(study, "often", beat_s=0.1, lease_s=0.3), [])
+        time.sleep(0.4)
+        assert storage.see(study.study_id) > storage.now() + 90.0
+
     def test_turns_are_taken_by_one(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """Within a period one worker reconciles, and the others spare themselves the trouble."""
         assert [storage.take_turn(study.study_id, 0.3) for _ in range(3)] == [True, False, False]

@@ -178,8 +178,9 @@ class LedgerStorage(Protocol):
     def see(self, study_id: int) -> float:
         """Note that the storage answers, and return the time from which on leases may be judged.
 
-        Where nobody has seen it answer for two beats, it was away, and with it the beats of workers that live: they are
-        given two beats' time to renew before anybody is called dead.
+        Where nobody has seen it answer for two beats, or for as long as a lease, it was away, and with it the beats of
+        workers that live: they are given two beats' time to renew before anybody is called dead. Of those workers that
+        lived when it was last seen, the slowest beat counts, and the shortest lease.
         """
 
     def take_turn(self, study_id: int, period_s: float) -> bool:

@@ -289,11 +289,14 @@ class RedisLedgerStorage(RedisStudies):
                     self._client.hset(key, worker_id, json.dumps({**json.loads(known), "stopped": True}))
 
     def see(self, study_id: int) -> float:
-        alive = [one.beat_s for one in self.workers(study_id) if not one.stopped]
-        patience, now, key = 2 * max(alive, default=_BEAT_S), self.now(), f"tuner:seen:{study_id}"
+        workers, now, key = self.workers(study_id), self.now(), f"tuner:seen:{study_id}"
         with unavailable(self._url):
             seen_at = float(cast(bytes | None, self._client.hget(key, "seen_at")) or now)
-            if now - seen_at > patience:
+            # Those that lived when the server was last seen: by now none has given a sign of life, if it was away.
+            lived = [one for one in workers if not one.stopped and one.beat_at + one.lease_s >= seen_at]
+            patience = 2 * max((one.beat_s for one in lived), default=_BEAT_S)
+            # An outage in which a lease ran out is one, however seldom others beat.
+            if now - seen_at > min([patience, *(one.lease_s for one in lived)]):
                 self._client.hset(key, "judge_from", repr(now + patience))
             self._client.hset(key, "seen_at", repr(now))
             return float(cast(bytes | None, self._client.hget(key, "judge_from")) or 0.0)

@@ -139,10 +139,16 @@ def end(connection: Connection, study_id: int, ending: Ending, message: str, see
 def see(connection: Connection, study_id: int) -> float:
     """Note that the database answers, and return from when on leases may be judged."""
     ours, workers = t.tuner_studies, t.tuner_workers
-    slowest = select(func.max(workers.c.beat_s)).where(workers.c.study_id == study_id, workers.c.stopped.is_(False))
-    patience = 2 * (connection.execute(slowest).scalar_one() or _BEAT_S)
+    # Those that lived when the database was last seen: by now none has given a sign of life, if it was away.
+    lived = (workers.c.stopped.is_(False), workers.c.beat_at + workers.c.lease_s >= ours.c.seen_at)
+    slowest = select(func.max(workers.c.beat_s), func.min(workers.c.lease_s)).join(
+        ours, ours.c.study_id == workers.c.study_id
+    )
+    beat_s, shortest_lease_s = connection.execute(slowest.where(ours.c.study_id == study_id, *lived)).one()
+    patience = 2 * (beat_s or _BEAT_S)
     now = clock(connection)
-    was_away = now - ours.c.seen_at > patience
+    # An outage in which a lease ran out is one, however seldom others beat.
+    was_away = now - ours.c.seen_at > min(patience, shortest_lease_s or patience)
     judge_from = case((was_away, now + patience), else_=ours.c.judge_from)
     connection.execute(update(ours).where(ours.c.study_id == study_id).values(judge_from=judge_from, seen_at=now))
     found = connection.execute(select(ours.c.judge_from).where(ours.c.study_id == study_id)).scalar_one_or_none()
