@@ -44,6 +44,7 @@ from tuner_service.errors import (
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.ledger_storage import Claim, Draw, LedgerStorage
 from tuner_service.storage.redis import rows
+from tuner_service.storage.redis.storage import RedisLedgerStorage
 from tuner_service.storage.tables import metadata
 from tuner_service.storage.url import StorageUrl
 
@@ -948,6 +949,24 @@ class TestLeases:
         storage.beat(_worker(study, lease_s=30.0), [])
         time.sleep(0.3)
         assert storage.expire(claim.trial_id, Reason.INTERRUPTED)
+
+    def test_what_is_being_expired_is_not_renewed(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of a beat and an expiry at once one comes first, also where several keys are no transaction."""
+        with closing(RedisLedgerStorage(StorageUrl.parse(redis_url))) as storage:
+            storage.create_tables()
+            study = storage.create_study(make_new_study())
+            claim = _insert_and_claim(storage, study, lease_s=0.1)
+            heard: list[frozenset[int]] = []
+            end = storage._end
+
+            def end_after_a_beat(*arguments: Any) -> bool:
+                heard.append(storage.beat(_worker(study), [Progress(claim.trial_id, 0, None)]).held)
+                return end(*arguments)
+
+            monkeypatch.setattr(storage, "_end", end_after_a_beat)
+            time.sleep(0.2)
+            assert storage.expire(claim.trial_id, Reason.INTERRUPTED)
+            assert heard == [frozenset()]
 
     def test_nobody_is_judged_before_live_workers_had_time_to_renew(
         self, storage: LedgerStorage, study: StudyRecord

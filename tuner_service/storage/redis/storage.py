@@ -29,6 +29,16 @@ from tuner_service.storage.redis.studies import NAMES, RedisStudies, points_key,
 _BEAT_S = 10.0
 #: Longest time of a claim where claims take turns; whoever dies in one holds the others up for so long.
 _CLAIMING_S = 30.0
+#: A beat and an expiry of one trial exclude each other: either may take a lease that has run out, and only its own one
+#: that has not. Returns whether it is the caller's now.
+_LEASE = """
+local owner = redis.call('get', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+return 1
+"""
+#: Whose the lease of a trial is while it is failed, and for how long at most, in seconds: then somebody tries again.
+_EXPIRING, _EXPIRING_S = "(expiring)", 30.0
 
 
 def _lease_key(trial_id: int) -> str:
@@ -222,9 +232,9 @@ class RedisLedgerStorage(RedisStudies):
 
     def expire(self, trial_id: int, reason: Reason) -> bool:
         trial = self._trial(trial_id)
-        with unavailable(self._url):
-            leased = bool(self._client.exists(_lease_key(trial_id)))
-        if trial is None or leased:
+        if trial is None or trial.state is not TrialState.RUNNING:
+            return False
+        if not self._lease(trial_id, _EXPIRING, _EXPIRING_S):
             return False
         owner = trial.system_attrs.get(rows.CLAIM, {}).get("owner")
         failure = Failure("WorkerLost", f"worker {owner}: {RULES[reason].meaning}")
@@ -267,15 +277,19 @@ class RedisLedgerStorage(RedisStudies):
             started_at = now if known is None else json.loads(known)["started_at"]
             announced = dataclasses.replace(worker, started_at=started_at, beat_at=now)
             self._client.hset(key, worker.worker_id, json.dumps(dataclasses.asdict(announced)))
-            held = self._held(worker.study_id, worker.worker_id) & {one.trial_id for one in progress}
-            for trial_id in held:
-                self._client.set(_lease_key(trial_id), worker.worker_id, px=max(round(worker.lease_s * 1000), 1))
+            mine = self._held(worker.study_id, worker.worker_id) & {one.trial_id for one in progress}
+            held = frozenset(one for one in mine if self._lease(one, worker.worker_id, worker.lease_s))
             for one in progress:
                 if one.trial_id in held:
                     fields = {**dataclasses.asdict(one), "value": rows.finite(one.value)}
                     self._client.hset(_progress_key(worker.study_id), str(one.trial_id), json.dumps(fields))
         study = rows.study_from_json(text)
         return Heard(held, study.control, ended=study.ending is not None)
+
+    def _lease(self, trial_id: int, owner: str, lease_s: float) -> bool:
+        """Take or renew the lease of a trial, unless it is another's, and return whether it is this owner's now."""
+        with unavailable(self._url):
+            return bool(self._client.eval(_LEASE, 1, _lease_key(trial_id), owner, str(max(round(lease_s * 1000), 1))))
 
     def release(self, worker_id: str) -> None:
         for study in self.studies():
