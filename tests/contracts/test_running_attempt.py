@@ -16,10 +16,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from tests.records import make_new_study
 from tuner_service.bootstrap import open_storage
-from tuner_service.domain.attempt import NewAttempt, best_attempt
+from tuner_service.domain.attempt import Attempt, NewAttempt, best_attempt
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.search.space import merge
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -35,11 +36,18 @@ def _study(storage: LedgerStorage, **fields: Any) -> StudyRecord:
     return storage.create_study(make_new_study(**{"sampler": "random", **fields}))
 
 
-def _run(storage: LedgerStorage, study: StudyRecord, new: NewAttempt, *, lease_s: float = 60.0) -> RunningAttempt:
+def _run(
+    storage: LedgerStorage,
+    study: StudyRecord,
+    new: NewAttempt,
+    *,
+    lease_s: float = 60.0,
+    histories: Histories | None = None,
+) -> RunningAttempt:
     storage.insert_attempts(study.study_id, [new])
     claim = storage.claim(study.study_id, "w1", lease_s=lease_s, code="c0de")
     assert claim is not None
-    return RunningAttempt(storage, study, claim, "w1")
+    return RunningAttempt(storage, study, claim, "w1", histories=histories)
 
 
 def _draw(attempt: RunningAttempt) -> dict[str, Any]:
@@ -385,3 +393,29 @@ def test_models_of_the_best_so_many_are_kept(storage: LedgerStorage) -> None:
         attempt.settle(Outcome(Reason.FINISHED, value=value))
         displaced.append((kept, [one.number for one in attempt.displaced()]))
     assert displaced == [(True, []), (True, []), (True, [0]), (False, []), (True, [2])]
+
+
+def test_a_worker_does_not_read_a_study_anew_for_each_trial(
+    storage: LedgerStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which models are displaced, and what came before a retry, is told from what has changed since it last read."""
+    study, histories, read = _study(storage), Histories(storage), list[int]()
+    attempts = storage.attempts
+
+    def counted(study_id: int, **which: Any) -> list[Attempt]:
+        found = attempts(study_id, **which)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(storage, "attempts", counted)
+    for number in range(4):
+        attempt = _run(storage, study, NewAttempt(number, 0), histories=histories)
+        assert attempt.keep_model((number / 10,))
+        attempt.settle(Outcome(Reason.FINISHED, number / 10))
+        attempt.displaced()
+    failed = _run(storage, study, NewAttempt(4, 0), histories=histories)
+    failed.settle(Outcome(Reason.OOM))
+    retry = _run(storage, study, NewAttempt(4, 1, params_of=failed.claim.trial_id), histories=histories)
+    assert retry.ran_out_of_memory_before
+    assert [one.number for one in retry.predecessors()] == [4]
+    assert max(read) <= 2

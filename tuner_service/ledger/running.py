@@ -126,8 +126,7 @@ class RunningAttempt:
 
     def predecessors(self) -> list[Attempt]:
         """Return the earlier attempts of the configuration, the last one first."""
-        attempts = self._patiently(lambda: self._storage.attempts(self._study.study_id))
-        earlier = [one for one in attempts if one.configuration == self.claim.configuration]
+        earlier = [one for one in self._attempts() if one.configuration == self.claim.configuration]
         earlier = [one for one in earlier if one.attempt < self.claim.attempt and one.owner is not None]
         return sorted(earlier, key=lambda one: one.attempt, reverse=True)
 
@@ -158,7 +157,7 @@ class RunningAttempt:
         recorded = [self._record_rung(RUNS_BRACKET, run, value) for run, value in enumerate(values)]
         if len(values) >= spec.runs:
             return False
-        best = best_attempt(self._patiently(lambda: self._storage.attempts(self._study.study_id)), spec.better)
+        best = best_attempt(self._attempts(), spec.better)
         if best is None or best.value is None or best.configuration == mine:
             return False
         pairs = [(one[mine], one[best.configuration]) for one in recorded if best.configuration in one]
@@ -208,11 +207,20 @@ class RunningAttempt:
         """Return the attempts whose models need not be kept any more, now that this one's is."""
         if not self._keeps_model:
             return []
-        attempts, spec = self._patiently(lambda: self._storage.attempts(self._study.study_id)), self._study.spec
+        attempts, spec = self._attempts(), self._study.spec
         mine = [one for one in attempts if one.trial_id == self.claim.trial_id]
         before = kept((one for one in attempts if one not in mine), spec.directions, spec.keep_models)
         now = kept(attempts, spec.directions, spec.keep_models)
         return [one for one in (*before, *mine) if one not in now]
+
+    def _attempts(self) -> list[Attempt]:
+        """Return the attempts of the study; of those that have ended only what this process has not read before."""
+
+        def current() -> list[Attempt]:
+            with self._histories.current(self._study) as history:
+                return history.attempts
+
+        return self._patiently(current)
 
     def concluded(self, outcome: Outcome) -> Outcome:
         """Return an outcome as it is to be recorded, by whoever does: running out of memory twice is more than once."""
