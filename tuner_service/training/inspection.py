@@ -21,7 +21,7 @@ from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.sampler import Grid, is_exhaustive
 from tuner_service.domain.spec import StudySpec, parse_spec
 from tuner_service.errors import SpecError, TunerServiceError, UserCodeError
-from tuner_service.search.grid import Cell, CellWalk, in_order, product
+from tuner_service.search.grid import MAX_CELLS, Cell, CellWalk, Suggest, estimate, in_order, product, too_many
 from tuner_service.search.sampler import make_sampler
 from tuner_service.training import study_file
 from tuner_service.training.backend import settled
@@ -184,19 +184,30 @@ def cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], lis
 def _walk(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
     import keras
 
-    walk = CellWalk(spec.sampler.points if isinstance(spec.sampler, Grid) else None)
+    points = spec.sampler.points if isinstance(spec.sampler, Grid) else None
+    walk, estimated = CellWalk(points), False
+
+    def visit(answer: Suggest) -> RemoteTrial:
+        trial = RemoteTrial(_Answering(answer), 0, time.time())
+        # A corner that the code refuses is a cell like the others; its trial says what is wrong with it.
+        with contextlib.suppress(UserCodeError):
+            _build(study, trial, spec)
+        return trial
+
     cells: list[Cell] = []
     found: dict[tuple[str, str], dict[str, BaseDistribution]] = {}
     started, going_on = time.monotonic(), True
     while going_on:
-        trial = RemoteTrial(_Answering(walk.suggest), 0, time.time())
-        # A corner that the code refuses is a cell like the others; its trial says what is wrong with it.
-        with contextlib.suppress(UserCodeError):
-            _build(study, trial, spec)
+        trial = visit(walk.suggest)
         cells.append(trial.params)
         for name, distribution in trial.distributions.items():
             found.setdefault((name, distribution_to_json(distribution)), {name: distribution})
         going_on = walk.go_on()
+        if walk.about > MAX_CELLS and not estimated:
+            # No hours are spent on finding out, nor is a space refused of which only one branch is that large.
+            estimated = True
+            if (about := estimate(visit, points)) > 2 * MAX_CELLS:
+                raise too_many(f"about {about}")
         if going_on and time.monotonic() - started > _WALKING_S:
             raise SpecError(
                 f"finding the cells of the search space by building their networks took {_WALKING_S:.0f} s for "

@@ -15,12 +15,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.sampler import BruteForce, Grid
 from tuner_service.errors import SpecError, StudyFileError
-from tuner_service.search.grid import MAX_CELLS, CellWalk, candidates, in_order, product, unseen
+from tuner_service.search import grid
+from tuner_service.search.grid import MAX_CELLS, CellWalk, Suggest, candidates, estimate, in_order, product, unseen
 
-_Suggest = Callable[[str, BaseDistribution], Param]
 
-
-def _visit(code: Callable[[_Suggest], object], points: int | None = None) -> list[dict[str, Param]]:
+def _visit(code: Callable[[Suggest], object], points: int | None = None) -> list[dict[str, Param]]:
     """Return the cells that a walk visits by running this code."""
     walk, cells = CellWalk(points), []
     while True:
@@ -40,7 +39,7 @@ def _visit(code: Callable[[_Suggest], object], points: int | None = None) -> lis
 def test_a_plain_space_is_its_product(sizes: list[int]) -> None:
     """Each combination once, the last parameter fastest, as `itertools.product` has them."""
 
-    def code(suggest: _Suggest) -> None:
+    def code(suggest: Suggest) -> None:
         for number, size in enumerate(sizes):
             suggest(f"p{number}", IntDistribution(0, size - 1))
 
@@ -53,7 +52,7 @@ def test_a_plain_space_is_its_product(sizes: list[int]) -> None:
 def test_branches_are_walked_to_their_ends(branches: Mapping[int, int]) -> None:
     """A choice that asks for more has as many cells as that has values, the others have one."""
 
-    def code(suggest: _Suggest) -> None:
+    def code(suggest: Suggest) -> None:
         chosen: Any = suggest("branch", IntDistribution(0, 3))
         if chosen in branches:
             suggest(f"of branch {chosen}", IntDistribution(1, branches[chosen]))
@@ -67,7 +66,7 @@ def test_branches_are_walked_to_their_ends(branches: Mapping[int, int]) -> None:
 def test_the_depth_may_depend_on_a_parameter() -> None:
     """One, two and three layers of two widths each: 2 + 4 + 8 networks."""
 
-    def code(suggest: _Suggest) -> None:
+    def code(suggest: Suggest) -> None:
         depth: Any = suggest("depth", IntDistribution(1, 3))
         for layer in range(depth):
             suggest(f"units_{layer}", CategoricalDistribution([32, 64]))
@@ -115,17 +114,49 @@ def test_a_parameter_has_these_values(distribution: BaseDistribution, points: in
             "parameter 'seed' has 100001 values",
             id="too many values",
         ),
-        pytest.param(
-            lambda suggest: [suggest(name, IntDistribution(1, 100)) for name in "abc"],
-            "the search space has about 1000000 cells; a grid has at most 100000",
-            id="too many cells, before they are visited",
-        ),
     ],
 )
-def test_a_space_without_end_is_refused(code: Callable[[_Suggest], object], message: str) -> None:
+def test_a_space_without_end_is_refused(code: Callable[[Suggest], object], message: str) -> None:
     """By the parameter's name, with what to do."""
     with pytest.raises(SpecError, match=message):
         _visit(code)
+
+
+def test_cells_are_counted_where_one_branch_is_large() -> None:
+    """The first path alone would have it that there are a million."""
+
+    def code(suggest: Suggest) -> None:
+        if suggest("first", IntDistribution(0, 999)) == 0:
+            suggest("second", IntDistribution(0, 999))
+
+    assert len(_visit(code)) == 1999
+    assert estimate(code) <= MAX_CELLS
+
+
+@pytest.mark.parametrize(
+    ("layers", "cells"),
+    [
+        pytest.param([1], 10, id="one parameter"),
+        pytest.param([3], 1000, id="the same parameters in each cell"),
+        pytest.param([1, 2, 3, 4], (10 + 100 + 1000 + 10_000), id="more of them in some"),
+    ],
+)
+def test_cells_are_estimated_by_random_visits(layers: list[int], cells: int) -> None:
+    """Before any is visited in its order: a space that is too large is refused after some networks, not after hours."""
+
+    def code(suggest: Suggest) -> None:
+        depth: Any = suggest("layers", CategoricalDistribution(layers))
+        for layer in range(depth):
+            suggest(f"units_{layer}", IntDistribution(1, 10))
+
+    assert cells / 2 < estimate(code) < 2 * cells
+
+
+def test_a_walk_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the random visits saw nothing of the cells that are too many."""
+    monkeypatch.setattr(grid, "MAX_CELLS", 20)
+    with pytest.raises(SpecError, match="the search space has more than 20 cells; a grid has at most 20"):
+        _visit(lambda suggest: [suggest(name, IntDistribution(1, 5)) for name in "ab"])
 
 
 def test_a_dictionary_with_too_many_cells_is_refused() -> None:
