@@ -148,8 +148,8 @@ def _draw_from(where: str, values: Any, title: str) -> Draw:  # noqa: ANN401 - w
                 f"{where} has the value {one!r}, a {type(one).__name__}, which a database cannot keep; list text, "
                 "numbers, True, False or None, and look the object up in a dictionary in build_model"
             )
-    # Equal values are one: the grid has each cell once.
-    choices = list(dict.fromkeys(choices))
+    # Of a value that is there twice the grid has one cell. True and 1 are not one, and are refused when they are drawn.
+    choices = list({(type(one), one): one for one in choices}.values())
     return lambda trial, name: trial.suggest_categorical(name, choices)
 
 

@@ -204,11 +204,19 @@ def suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
 
 def check_choices(name: str, choices: Sequence[Any]) -> None:
     """Raise ``StudyFileError`` for a choice that a database does not give back as it was."""
+    seen: dict[Any, Any] = {}
     for choice in choices:
         if choice is not None and not isinstance(choice, str | int | float | bool):
             raise StudyFileError(
                 f"parameter {name!r} has the choice {choice!r}, a {type(choice).__name__}, which a database cannot "
                 "keep; choose among text, numbers, True, False and None, and look the object up in a dictionary"
+            )
+        equal = seen.setdefault(choice, choice)
+        if type(equal) is not type(choice):
+            # Optuna keeps a choice by its place in the list, and takes the first equal one for it.
+            raise StudyFileError(
+                f"parameter {name!r} has the choices {equal!r} and {choice!r}, which are equal, so that the database "
+                "has the first for both; leave one out, or name them by text and look the value up in a dictionary"
             )
 
 

@@ -79,6 +79,9 @@ def _check(folder: Path, content: str) -> list[tuple[str, str, int | None, str]]
             "    rate = ", '    trial.suggest_categorical("shape", [(8, 4), [4]])\n    rate = ',
             "error", "unkept-choice", 12, "(8, 4)", id="choices that are tuples",
         ),
+        pytest.param(
+            "[16, 32]", "[1, True]", "error", "unkept-choice", 17, "1 and True, which are equal", id="equal choices"
+        ),
         pytest.param("[16, 32]", "[]", "error", "bad-range", 17, "batch_size", id="no choices"),
         pytest.param(
             "    rate = ",
