@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -42,6 +43,8 @@ from tuner_service.worker.training_process import start_forkserver
 
 _log = logging.getLogger(__name__)
 
+#: How often is looked whether another worker lives, in seconds.
+_LOOK_S = 0.5
 #: Signals that come within so many seconds are one.
 _ONE_SIGNAL_S = 1.0
 
@@ -83,7 +86,7 @@ class Supervisor:
         path, digest = find_study_file(study, self._settings.studies)
         artifacts = Artifacts(study.artifacts, study.name)
         artifacts.check_probe(study.probe)
-        check_alone(self._storage, study, self._settings)
+        check_alone(self._storage, study, self._settings, self._stopping)
         with Scratch() as scratch:
             scratch.remove_abandoned()
             return self._work(study, path, digest, artifacts, scratch.folder)
@@ -98,7 +101,7 @@ class Supervisor:
         patiently(lease.beat)
         try:
             # Again, now that others see this one: of two that start at once, the later one goes.
-            check_alone(self._storage, study, self._settings)
+            check_alone(self._storage, study, self._settings, self._stopping)
         except SpecError:
             self._storage.release(self._settings.worker_id)
             raise
@@ -221,30 +224,52 @@ class Supervisor:
                     said = True
 
 
-def check_alone(storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings) -> None:
+def check_alone(
+    storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings, stopping: threading.Event
+) -> None:
     """Look whether a study's sampler learns in memory, and whether this worker's slot is then the study's only one.
 
+    One that was there before may have died without a goodbye: it is waited for until it gives a sign of life, or its
+    lease has run out. Nothing is said any more where this worker is told to stop meanwhile.
+
     Raises:
-        SpecError: If it has more slots, or another worker was there before.
+        SpecError: If it has more slots, or another worker was there before, and lives.
     """
     if not isinstance(study.spec.sampler, CustomSampler):
         return
     kept = kept_in_memory(study.spec.sampler)
     if not kept:
         return
-    now, workers = storage.now(), {one.worker_id: one for one in storage.workers(study.study_id)}
-    mine = workers.pop(settings.worker_id, None)
-    others = [
-        one.worker_id
-        for one in workers.values()
-        if one.alive(now) and (mine is None or (one.started_at, one.worker_id) < (mine.started_at, mine.worker_id))
-    ]
+    others = _there_before(storage, study, settings)
+    beats = dict(others)
+    if others and settings.slots == 1:
+        _log.warning(
+            "%s keeps what it learns in memory: waiting to see whether %s works on %s, or has died",
+            study.spec.sampler.path,
+            ", ".join(others),
+            study.name,
+        )
+    while others and settings.slots == 1 and all(beats.get(one) == beat_at for one, beat_at in others.items()):
+        if stopping.wait(_LOOK_S):
+            return
+        others = _there_before(storage, study, settings)
     if others or settings.slots > 1:
         raise SpecError(
             f"{study.spec.sampler.path} keeps what it learns in memory ({', '.join(kept)}), where other slots and "
             f"workers do not see it, so that {study.name!r} can have one worker with one slot only; "
             + (f"{', '.join(others)} works on it" if others else "start this one with --slots 1")
         )
+
+
+def _there_before(storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings) -> Mapping[str, float]:
+    """Return when the workers of a study that were there before this one last beat, as far as they may still live."""
+    now, workers = storage.now(), {one.worker_id: one for one in storage.workers(study.study_id)}
+    mine = workers.pop(settings.worker_id, None)
+    return {
+        one.worker_id: one.beat_at
+        for one in workers.values()
+        if one.alive(now) and (mine is None or (one.started_at, one.worker_id) < (mine.started_at, mine.worker_id))
+    }
 
 
 def find_study_file(study: StudyRecord, folder: Path) -> tuple[Path, str]:
