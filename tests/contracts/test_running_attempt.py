@@ -8,6 +8,7 @@ import types
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -24,6 +25,7 @@ from tuner_service.ledger.history import Histories
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.search.space import merge
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.worker.outbox import Outbox
 
 _SPACE: dict[str, BaseDistribution] = {
     "rate": FloatDistribution(1e-4, 1e-1, log=True),
@@ -308,19 +310,43 @@ class Telling(optuna.samplers.RandomSampler):
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
         """Note it."""
-        study._storage.set_trial_system_attr(trial._trial_id, "told", [state.name, values])
+        study._storage.set_trial_system_attr(trial._trial_id, "told", [state.name, values, sorted(trial.params)])
 
 
-def test_a_sampler_by_its_name_is_told_how_it_went(storage: LedgerStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its `after_trial` is called before the row becomes final."""
+@pytest.fixture
+def told(storage: LedgerStorage, monkeypatch: pytest.MonkeyPatch) -> StudyRecord:
+    """Provide a study whose sampler notes what it is told."""
     module = types.ModuleType("samplers_of_mine")
     vars(module)["Telling"] = Telling
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    study = _study(storage, sampler={"kind": "custom", "path": "samplers_of_mine.Telling"})
-    attempt = _run(storage, study, NewAttempt(0, 0))
+    return _study(storage, sampler={"kind": "custom", "path": "samplers_of_mine.Telling"})
+
+
+def _what_was_told(storage: LedgerStorage, attempt: RunningAttempt) -> object:
+    return storage.optuna_storage().get_trial(attempt.claim.trial_id).system_attrs.get("told")
+
+
+def test_a_sampler_by_its_name_is_told_how_it_went(storage: LedgerStorage, told: StudyRecord) -> None:
+    """Its `after_trial` is called before the row becomes final, with all parameters of the trial, as by Optuna."""
+    attempt = _run(storage, told, NewAttempt(0, 0))
     _draw_new(attempt)
     attempt.settle(Outcome(Reason.FINISHED, 0.5))
-    assert storage.optuna_storage().get_trial(attempt.claim.trial_id).system_attrs["told"] == ["COMPLETE", [0.5]]
+    assert _what_was_told(storage, attempt) == ["COMPLETE", [0.5], sorted(_FOUR)]
+
+
+def test_a_sampler_is_told_by_whoever_delivers_what_a_worker_left(
+    storage: LedgerStorage, told: StudyRecord, tmp_path: Path
+) -> None:
+    """The worker that trained died before the storage was back; what was another's meanwhile is not told."""
+    outbox, others = Outbox(tmp_path, told.probe, tmp_path / "gone"), list[RunningAttempt]()
+    for number, lease_s in enumerate((60.0, 0.01)):
+        others.append(_run(storage, told, NewAttempt(number, 0), lease_s=lease_s))
+        _draw_new(others[number], {"rate": _SPACE["rate"]})
+        outbox.put(others[number].claim, "w1", Outcome(Reason.FINISHED, 0.5))
+    time.sleep(0.05)
+    assert storage.expire(others[1].claim.trial_id, Reason.INTERRUPTED)
+    assert outbox.deliver(storage, told) == 1
+    assert [_what_was_told(storage, one) for one in others] == [["COMPLETE", [0.5], ["rate"]], None]
 
 
 def test_a_model_that_breaks_a_constraint_makes_way(storage: LedgerStorage) -> None:

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.sampler import Random
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import SpaceExhaustedError, StudyFileError
+from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
 from tuner_service.search.grid import unseen
 from tuner_service.search.sampler import make_sampler
 from tuner_service.search.space import DYNAMIC, as_in_a_grid, check_kept, contains
@@ -222,7 +222,7 @@ class _Sampling:
         notes: dict[str, Any],
     ) -> None:
         self._sampler = sampler
-        theirs = storage.optuna_storage()
+        self._theirs = theirs = storage.optuna_storage()
         # A first attempt has nothing but its number, which need not be read.
         is_fresh = claim.attempt == 0 and not claim.params
         self._trial = _fresh_trial(claim) if is_fresh else copy.deepcopy(theirs.get_trial(claim.trial_id))
@@ -251,7 +251,11 @@ class _Sampling:
         return cast(Param, self._sampler.sample_independent(self._study, self._trial, name, distribution))
 
     def after_trial(self, state: TrialState, values: Sequence[float] | None) -> None:
-        self._sampler.after_trial(self._study, self._trial, state, values)
+        # As Optuna does, with all that is recorded of it by now.
+        trial = copy.deepcopy(self._theirs.get_trial(self._trial._trial_id))
+        if trial.state.is_finished():
+            raise TrialLostError(f"trial {trial.number} has ended without this worker")
+        self._sampler.after_trial(self._study, trial, state, values)
 
 
 def _fresh_trial(claim: Claim) -> FrozenTrial:

@@ -256,7 +256,7 @@ class RunningAttempt:
     def _after_trial(self, outcome: Outcome) -> None:
         try:
             self._drawing.after_trial(optuna.trial.TrialState[outcome.state], list(outcome.values) or None)
-        except (StorageError, StorageInternalError):
+        except (StorageError, StorageInternalError, TrialLostError):
             raise
         except Exception:
             # What the training came to is not lost for it.

@@ -11,11 +11,17 @@ import tempfile
 from pathlib import Path
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
+from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import ArtifactError, StorageUnavailableError, TrialLostError
-from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.ledger.patience import Patience
+from tuner_service.ledger.running import RunningAttempt
+from tuner_service.storage.ledger_storage import Claim, LedgerStorage
 from tuner_service.worker.scratch import is_in_use
 
 _log = logging.getLogger(__name__)
+
+#: A storage that is away is not waited for: its outcomes wait here.
+_BRIEFLY = Patience(timeout_s=0.1)
 
 
 class Outbox:
@@ -35,18 +41,19 @@ class Outbox:
             raise ArtifactError(f"the folder {folder}, where outcomes wait, belongs to another user; remove it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def put(self, trial_id: int, worker_id: str, outcome: Outcome) -> None:
+    def put(self, claim: Claim, worker_id: str, outcome: Outcome) -> None:
         """Keep an outcome, where the disk lets us; its file is whole or not there."""
         fields = {
-            "trial_id": trial_id,
+            "claim": dataclasses.asdict(claim),
             "worker_id": worker_id,
             "scratch": str(self._scratch),
             "outcome": dataclasses.asdict(outcome),
         }
-        draft = self._path(trial_id).with_suffix(".draft")
+        path = self._path(claim.trial_id)
+        draft = path.with_suffix(".draft")
         try:
             draft.write_text(json.dumps(fields))
-            draft.replace(self._path(trial_id))
+            draft.replace(path)
         except OSError as error:
             # The outcome may still be recorded; this is for a worker that ends before it is.
             _log.warning("%s cannot be written, so that it is lost if this worker ends now: %s", draft, error.strerror)
@@ -55,8 +62,8 @@ class Outbox:
         """Forget an outcome that was acknowledged, or that nobody wants any more."""
         self._path(trial_id).unlink(missing_ok=True)
 
-    def deliver(self, storage: LedgerStorage) -> int:
-        """Record what an earlier worker could not, and return how many outcomes were wanted.
+    def deliver(self, storage: LedgerStorage, study: StudyRecord) -> int:
+        """Record what an earlier worker could not, as it would have, and return how many outcomes were wanted.
 
         Those of workers that live are left to them: they may know more of an outcome than its file says.
         """
@@ -66,12 +73,13 @@ class Outbox:
                 fields = json.loads(path.read_text())
                 if is_in_use(Path(fields["scratch"])):
                     continue
-                said = fields["trial_id"], fields["worker_id"], _outcome(fields["outcome"])
+                claim, outcome = Claim(**fields["claim"]), _outcome(fields["outcome"])
+                attempt = RunningAttempt(storage, study, claim, str(fields["worker_id"]), _BRIEFLY)
             except (OSError, ValueError, KeyError, TypeError):
                 # Another worker has just delivered it, or it is not one of ours.
                 continue
             try:
-                storage.settle(*said)
+                attempt.settle(outcome)
                 delivered += 1
                 _log.info("delivered the outcome of a trial that an earlier worker had finished")
             except TrialLostError as error:

@@ -86,7 +86,7 @@ class Slot:
         evaluation = Evaluation(self.study, attempt, self._child, files, self.settings, self.device)
         try:
             outcome = attempt.concluded(evaluation.run(self.stopping, self.lease))
-            self.outbox.put(attempt.claim.trial_id, self.settings.worker_id, outcome)
+            self.outbox.put(attempt.claim, self.settings.worker_id, outcome)
         finally:
             if not evaluation.child_goes_on:
                 self._replace_child(GOODBYE_S)

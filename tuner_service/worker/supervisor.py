@@ -95,7 +95,7 @@ class Supervisor:
         if self._settings.file is None:
             start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=self._uses_gpus)
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
-        outbox.deliver(self._storage)
+        outbox.deliver(self._storage, study)
         histories = Histories(self._storage)
         lease = LeaseKeeper(self._storage, study, self._settings, histories, self._notifier)
         patiently(lease.beat)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.records import make_study
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.errors import StorageUnavailableError, TrialLostError
+from tuner_service.storage.ledger_storage import Claim
 from tuner_service.worker.outbox import Outbox, default_folder
 from tuner_service.worker.scratch import Scratch
 
@@ -21,6 +23,10 @@ _FINISHED = Outcome(
     Reason.FINISHED, 0.1 + 0.2, 9, 4, attributes={"worker": "w1", "note": [1, "é"]}, resumed_from=3, others=(7.0,)
 )
 _FAILED = Outcome(Reason.ERROR, failure=Failure("ValueError", "no\nway", "Traceback", "host"))
+
+
+def _claim(trial_id: int) -> Claim:
+    return Claim(trial_id, number=trial_id, configuration=trial_id, attempt=0, claimed_at=0.0, params={"units": 64})
 
 
 class FakeStorage:
@@ -39,14 +45,14 @@ class FakeStorage:
 
 def _deliver(outbox: Outbox, errors: Mapping[int, Exception] | None = None) -> list[tuple[int, str, Outcome]]:
     storage: Any = FakeStorage(errors)
-    assert outbox.deliver(storage) == len(storage.settled)
+    assert outbox.deliver(storage, make_study()) == len(storage.settled)
     return list(storage.settled)
 
 
 @pytest.mark.parametrize("outcome", [_FINISHED, _FAILED], ids=["finished", "failed"])
 def test_an_outcome_is_delivered_once_as_it_was(tmp_path: Path, outcome: Outcome) -> None:
     """By another process too, in the name of the worker that trained it."""
-    Outbox(tmp_path, "probe", _GONE).put(7, "w1", outcome)
+    Outbox(tmp_path, "probe", _GONE).put(_claim(7), "w1", outcome)
     assert _deliver(Outbox(tmp_path, "probe", _GONE)) == [(7, "w1", outcome)]
     assert _deliver(Outbox(tmp_path, "probe", _GONE)) == []
 
@@ -54,7 +60,7 @@ def test_an_outcome_is_delivered_once_as_it_was(tmp_path: Path, outcome: Outcome
 def test_a_value_that_is_no_number_is_delivered_too(tmp_path: Path) -> None:
     """A pruned trial's last value may be one."""
     outbox = Outbox(tmp_path, "probe", _GONE)
-    outbox.put(7, "w1", Outcome(Reason.DIVERGED, math.nan))
+    outbox.put(_claim(7), "w1", Outcome(Reason.DIVERGED, math.nan))
     ((_, _, outcome),) = _deliver(outbox)
     assert outcome.reason is Reason.DIVERGED
     assert math.isnan(outcome.value or 0.0)
@@ -63,16 +69,16 @@ def test_a_value_that_is_no_number_is_delivered_too(tmp_path: Path) -> None:
 def test_a_later_outcome_of_a_trial_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     """There is one file for each trial."""
     outbox = Outbox(tmp_path, "probe", _GONE)
-    outbox.put(7, "w1", _FAILED)
-    outbox.put(7, "w1", _FINISHED)
+    outbox.put(_claim(7), "w1", _FAILED)
+    outbox.put(_claim(7), "w1", _FINISHED)
     assert _deliver(outbox) == [(7, "w1", _FINISHED)]
 
 
 def test_what_was_acknowledged_is_not_delivered(tmp_path: Path) -> None:
     """And removing it twice is no error."""
     outbox = Outbox(tmp_path, "probe", _GONE)
-    outbox.put(7, "w1", _FINISHED)
-    outbox.put(8, "w1", _FAILED)
+    outbox.put(_claim(7), "w1", _FINISHED)
+    outbox.put(_claim(8), "w1", _FAILED)
     outbox.remove(7)
     outbox.remove(7)
     assert _deliver(outbox) == [(8, "w1", _FAILED)]
@@ -82,7 +88,7 @@ def test_an_outcome_that_nobody_wants_any_more_is_dropped(tmp_path: Path) -> Non
     """Its trial went to another worker; those beside it are delivered."""
     outbox = Outbox(tmp_path, "probe", _GONE)
     for trial_id in (7, 8):
-        outbox.put(trial_id, "w1", _FINISHED)
+        outbox.put(_claim(trial_id), "w1", _FINISHED)
     assert _deliver(outbox, {7: TrialLostError("gone")}) == [(8, "w1", _FINISHED)]
     assert _deliver(outbox) == []
 
@@ -91,7 +97,7 @@ def test_outcomes_stay_while_the_storage_is_away(tmp_path: Path) -> None:
     """They are delivered when it is back."""
     outbox = Outbox(tmp_path, "probe", _GONE)
     for trial_id in (7, 8):
-        outbox.put(trial_id, "w1", _FINISHED)
+        outbox.put(_claim(trial_id), "w1", _FINISHED)
     assert _deliver(outbox, {7: StorageUnavailableError("away")}) == []
     assert [trial_id for trial_id, _, _ in _deliver(outbox)] == [7, 8]
 
@@ -109,7 +115,7 @@ def test_outcomes_stay_while_the_storage_is_away(tmp_path: Path) -> None:
 def test_what_is_no_outcome_is_passed_over(tmp_path: Path, name: str, content: str) -> None:
     """The others are delivered."""
     outbox = Outbox(tmp_path, "probe", _GONE)
-    outbox.put(8, "w1", _FINISHED)
+    outbox.put(_claim(8), "w1", _FINISHED)
     (folder,) = tmp_path.iterdir()
     (folder / name).write_text(content)
     assert _deliver(outbox) == [(8, "w1", _FINISHED)]
@@ -117,7 +123,7 @@ def test_what_is_no_outcome_is_passed_over(tmp_path: Path, name: str, content: s
 
 def test_studies_do_not_see_each_others_outcomes(tmp_path: Path) -> None:
     """Trial ids are those of one storage, and one machine's workers may work for several."""
-    Outbox(tmp_path, "probe", _GONE).put(7, "w1", _FINISHED)
+    Outbox(tmp_path, "probe", _GONE).put(_claim(7), "w1", _FINISHED)
     assert _deliver(Outbox(tmp_path, "another/../probe", _GONE)) == []
 
 
@@ -132,7 +138,7 @@ def test_outcomes_are_their_users_alone(tmp_path: Path) -> None:
 def test_outcomes_of_a_worker_that_lives_are_left_to_it(tmp_path: Path) -> None:
     """It knows that running out of memory was the second time, for instance; once it is gone, they are delivered."""
     with Scratch(tmp_path) as scratch:
-        Outbox(tmp_path / "outbox", "probe", scratch.folder).put(7, "w1", Outcome(Reason.OOM))
+        Outbox(tmp_path / "outbox", "probe", scratch.folder).put(_claim(7), "w1", Outcome(Reason.OOM))
         another = Outbox(tmp_path / "outbox", "probe", _GONE)
         assert _deliver(another) == []
     assert [trial_id for trial_id, _, _ in _deliver(another)] == [7]
