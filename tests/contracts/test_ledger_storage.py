@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import shutil
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -100,6 +101,14 @@ def _opens(connection: str) -> bool:
     except psycopg2.OperationalError as error:
         return "password authentication failed" not in str(error)
     return True
+
+
+def _waiting_for_locks(connection: str) -> int:
+    with closing(psycopg2.connect(connection)) as looking, looking.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])  # type: ignore[index]  # a count is one row
 
 
 def _on_server(server: PostgresServer, *statements: str) -> None:
@@ -999,6 +1008,23 @@ class TestLeases:
         storage.beat(_worker(study, "often", beat_s=0.1, lease_s=0.3), [])
         time.sleep(0.4)
         assert storage.see(study.study_id) > storage.now() + 90.0
+
+    def test_a_beat_waits_for_no_other_thread(self, postgres_url: str) -> None:
+        """While all connections of the slots wait for a lock, the worker still gives its sign of life."""
+        with closing(open_storage(postgres_url)) as storage, closing(psycopg2.connect(postgres_url)) as somebody:
+            storage.create_tables()
+            study = storage.create_study(make_new_study())
+            somebody.cursor().execute("SELECT study_id FROM studies FOR UPDATE")
+            slots = [threading.Thread(target=_insert, args=(storage, study, number)) for number in range(3)]
+            for slot in slots:
+                slot.start()
+            while _waiting_for_locks(postgres_url) < 2:
+                time.sleep(0.01)
+            assert not storage.beat(_worker(study), []).ended
+            assert all(slot.is_alive() for slot in slots)
+            somebody.commit()
+            for slot in slots:
+                slot.join()
 
     def test_turns_are_taken_by_one(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """Within a period one worker reconciles, and the others spare themselves the trouble."""

@@ -10,10 +10,7 @@ import threading
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import StorageError, StorageUnavailableError
-from tuner_service.ledger.history import Histories
-from tuner_service.ledger.notices import Notifier
 from tuner_service.ledger.patience import absence
-from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.worker.settings import WorkerSettings
@@ -22,25 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 class LeaseKeeper(threading.Thread):
-    """Beats until it is stopped, and reconciles in its turn.
+    """Beats until it is stopped, and waits for nothing else.
 
     It survives every error: a beat that fails is followed by the next.
     """
 
-    def __init__(
-        self,
-        storage: LedgerStorage,
-        study: StudyRecord,
-        settings: WorkerSettings,
-        histories: Histories,
-        notifier: Notifier | None = None,
-    ) -> None:
+    def __init__(self, storage: LedgerStorage, study: StudyRecord, settings: WorkerSettings) -> None:
         super().__init__(name="lease", daemon=True)
-        self._notifier = notifier
         self._storage = storage
         self._settings = settings
-        self._study = study
-        self._histories = histories
         self._lock = threading.Lock()
         self._held: dict[int, RunningAttempt] = {}
         self._lost: set[int] = set()
@@ -57,6 +44,7 @@ class LeaseKeeper(threading.Thread):
             beat_s=settings.beat_s,
         )
         self.control = Control.RUN
+        self.beaten = threading.Event()  #: set after each beat that got through
 
     def hold(self, attempt: RunningAttempt) -> None:
         """Renew the lease of one more attempt."""
@@ -88,9 +76,7 @@ class LeaseKeeper(threading.Thread):
         while not self._stopped.wait(self._settings.beat_s):
             try:
                 self.beat()
-                # Whoever is busy does its part too: the trial of a worker that died must not wait for an idle one.
-                if self._storage.take_turn(self._study.study_id, self._settings.beat_s):
-                    reconcile(self._storage, self._study.name, self._histories, self._notifier)
+                self.beaten.set()
                 absence.ends()
             except StorageUnavailableError as error:
                 absence.begins(error)

@@ -36,6 +36,7 @@ from tuner_service.worker.device_gate import DeviceGate
 from tuner_service.worker.lease import LeaseKeeper
 from tuner_service.worker.machine import NO_GPU, grouped
 from tuner_service.worker.outbox import Outbox
+from tuner_service.worker.reconciler import Reconciler
 from tuner_service.worker.scratch import Scratch
 from tuner_service.worker.settings import WorkerSettings
 from tuner_service.worker.slot import Slot
@@ -97,7 +98,8 @@ class Supervisor:
         outbox = Outbox(self._settings.outbox, study.probe, scratch)
         outbox.deliver(self._storage, study)
         histories = Histories(self._storage)
-        lease = LeaseKeeper(self._storage, study, self._settings, histories, self._notifier)
+        lease = LeaseKeeper(self._storage, study, self._settings)
+        reconciler = Reconciler(self._storage, study, self._settings.beat_s, lease.beaten, histories, self._notifier)
         patiently(lease.beat)
         try:
             # Again, now that others see this one: of two that start at once, the later one goes.
@@ -108,6 +110,7 @@ class Supervisor:
         # Before there are threads: it imports half of SQLAlchemy, which another thread must not see half done.
         patiently(self._storage.optuna_storage)
         lease.start()
+        reconciler.start()
         gates = {device: DeviceGate() for device in self._settings.devices}
         slots = [
             Slot(
@@ -136,6 +139,7 @@ class Supervisor:
             thread.start()
         for thread in threads:
             thread.join()
+        reconciler.stop()
         lease.stop()
         self._hand_back()
         for one in (self._live, self._notifier):

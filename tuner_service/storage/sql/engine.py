@@ -39,8 +39,9 @@ def engine_kwargs(url: StorageUrl, *, reads_only: bool = False) -> dict[str, Any
     if url.backend == "sqlite":
         return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}}
     return {
-        "pool_size": 2,
-        "max_overflow": 0,
+        # One is kept; another is there for as long as two threads have something to say at once.
+        "pool_size": 1,
+        "max_overflow": 1,
         "pool_timeout": 60,
         # Of each transaction: behind a pooler a session's own settings are not kept.
         "execution_options": {"postgresql_readonly": True} if reads_only else {},

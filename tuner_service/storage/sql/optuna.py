@@ -21,7 +21,7 @@ def make_optuna_tables(url: StorageUrl) -> None:
 def open_optuna_storage(url: StorageUrl, engine: Engine) -> optuna.storages.BaseStorage:
     """Return Optuna's storage, cached as ``optuna.create_study(storage=URL)`` has it."""
     storage = _open(url, skip_table_creation=True)
-    # A worker has two connections at most: Optuna shares the pool of the ledger, and with it the way that
+    # A worker has few connections: Optuna shares the pool of the ledger, and with it the way that
     # transactions begin on SQLite.
     storage.engine.dispose()
     storage.engine = engine

@@ -42,6 +42,8 @@ class SqlLedgerStorage:
     def __init__(self, url: StorageUrl, *, reads_only: bool = False) -> None:
         self._url = url
         self._engine = make_engine(url, reads_only=reads_only)
+        # A connection of its own: a beat waits for no transaction of another thread.
+        self._beats = make_engine(url, reads_only=reads_only)
         self._optuna: optuna.storages.BaseStorage | None = None
         # By study and parameter: a distribution that it came with, which all others must be able to stand beside.
         self._distributions: dict[tuple[int, str], str] = {}
@@ -95,6 +97,7 @@ class SqlLedgerStorage:
 
     def close(self) -> None:
         self._engine.dispose()
+        self._beats.dispose()
 
     def now(self) -> float:
         with self._read() as connection:
@@ -189,7 +192,7 @@ class SqlLedgerStorage:
             return attempts.withdraw(connection, trial_ids)
 
     def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
-        with self._write() as connection:
+        with transaction(self._beats, self._url) as connection:
             return workers.beat(connection, worker, progress)
 
     def release(self, worker_id: str) -> None:
