@@ -167,7 +167,9 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         """Take note of an epoch. It is counted here, from 1, since a study's own ``fit`` may call Keras' twice."""
         task, is_first = self._task, self.run.index == 0
         value = reported_one(logs or {}, task.metric)
-        reported_one(logs or {}, task.judged)
+        # The other objectives, too, before an epoch more is trained; what only `fit` returns is not in the logs.
+        for metric in (task.judged, *(one for one in task.metrics if one in (logs or {}))):
+            reported_one(logs or {}, metric)
         logs = numbers(logs or {})
         check_names(task.metrics, logs)
         self.epochs += 1

@@ -342,6 +342,8 @@ class TestEnding:
         assert set(json.loads((tmp_path / EVALUATION_FILE).read_text())["metrics"]) == {"loss", "accuracy"}
         with pytest.raises(StudyFileError, match=r"'val_f1_score' is an array of 2 numbers.*average='macro'"):
             _train(study, tmp_path, make_task(metric="val_f1_score"), data=data)
+        with pytest.raises(StudyFileError, match=r"'val_f1_score' is an array of 2 numbers.*average='macro'"):
+            _train(study, tmp_path, make_task(metrics=("val_loss", "val_f1_score")), data=data)
 
     def test_a_trial_may_train_fewer_epochs(self, tmp_path: Path) -> None:
         """The number of epochs is a hyperparameter like any other."""
