@@ -189,6 +189,42 @@ def test_keras_tuners_functions_are_looked_at(
     assert all(said in one[3] for one in findings)
 
 
+@pytest.mark.parametrize(
+    ("metric", "found"),
+    [
+        pytest.param('["val_accuracy", "parameters"]', [], id="one that Keras reports, and one that is measured"),
+        pytest.param('["val_accuracy", "parameters"], prune_on="val_loss"', [], id="pruned by a third"),
+        pytest.param('["val_accuracy", "val_auc"]', [("fit", 10, "no metric 'val_auc'")], id="one that nobody reports"),
+        pytest.param(
+            '["parameters", "latency_s"]',
+            [("import", 4, "prune_on=")],
+            id="none of an epoch, which a pruner could judge",
+        ),
+        pytest.param(
+            '["val_accuracy", "quality"]', [("import", 4, "direction=[None, 'maximize']")], id="an unknown direction"
+        ),
+    ],
+)
+def test_each_of_several_objectives_is_looked_at(
+    tmp_path: Path, metric: str, found: list[tuple[str, int, str]]
+) -> None:
+    """As in one: it is reported or measured, and its direction is known."""
+    findings = _check(tmp_path, _STUDY.replace('"val_accuracy"', metric, 1))
+    assert [one[1:3] for one in findings] == [one[:2] for one in found]
+    assert all(said in message for (*_, message), (*_, said) in zip(findings, found, strict=True))
+
+
+def test_a_metric_with_the_name_of_a_measured_objective_is_found(tmp_path: Path) -> None:
+    """Nobody could say which of the two is meant."""
+    study = _STUDY.replace('"val_accuracy"', '["val_accuracy", "parameters"]', 1)
+    study = study.replace(
+        'metrics=["accuracy"]', 'metrics=["accuracy", keras.metrics.SparseCategoricalAccuracy(name="parameters")]'
+    )
+    (finding,) = _check(tmp_path, study)
+    assert finding[:3] == ("error", "fit", 10)
+    assert "reports a metric 'parameters', and the objective of that name is measured" in finding[3]
+
+
 def test_folds_need_no_validation_part(tmp_path: Path) -> None:
     """The metric is looked for in the first fold."""
     study = _STUDY.replace("max_epochs=4", "max_epochs=4, folds=3").replace("Data.split(x, y)", "Data((x, y))")
