@@ -12,11 +12,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from tests.records import make_new_study
 from tuner_service.coordinator.collect import Collected, collect
 from tuner_service.coordinator.control import cancel, enqueue, pause, resume, retry, stop
+from tuner_service.coordinator.studies import extend
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.outcome import Failure, Outcome, Reason, State
 from tuner_service.domain.study import Control, Ending, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
-from tuner_service.errors import NotInStudyError, SpecError
+from tuner_service.errors import NotInStudyError, SpecError, StudyExistsError
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.search.space import merge
@@ -332,3 +333,14 @@ def test_nothing_is_inserted_into_a_study_that_was_deleted(storage: LedgerStorag
     storage.delete_study(study.study_id)
     assert storage.insert_attempts(study.study_id, [NewAttempt(3, 0)]) == 0
     assert storage.insert_attempts(study.study_id, [NewAttempt(0, 1, params_of=1)]) == 0
+
+
+def test_limits_of_a_study_that_runs_may_change(storage: LedgerStorage, study: StudyRecord) -> None:
+    """A worker reads them with its next claim; what a trial means may not change."""
+    extend(storage, study.name, changes={"limits": {"stalled_s": 3600.0}})
+    changed = storage.study(study.name)
+    assert changed.spec.limits == study.spec.limits.model_copy(update={"stalled_s": 3600.0})
+    assert changed.budget == study.budget
+    with pytest.raises(StudyExistsError, match="seed: recorded 0, received 1"):
+        extend(storage, study.name, changes={"limits": {"stalled_s": 60.0}, "seed": 1})
+    assert storage.study(study.name) == changed

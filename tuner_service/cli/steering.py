@@ -15,6 +15,7 @@ from tuner_service.coordinator.studies import extend as extend_study
 from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.outcome import State
 from tuner_service.domain.override import parse_assignments, parse_point
+from tuner_service.domain.revision import what_changed
 from tuner_service.domain.study import Control
 from tuner_service.errors import SpecError
 
@@ -76,14 +77,22 @@ def extend(
     trials: Annotated[int | None, typer.Option("--trials", help="The new budget, in trials altogether.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Another stopping rule: --set stop.hours=12."),
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Another stopping rule or limit: --set stop.hours=12, --set limits.stalled_s=3600.",
+        ),
     ] = None,
     storage: o.Storage = None,
 ) -> None:
-    """Enlarge a study's budget, or change its stopping rules."""
-    record = extend_study(o.connect(storage), study, trials, changes=parse_assignments(set_ or []))
+    """Enlarge a study's budget, or change its stopping rules or limits; workers learn of it with their next trials."""
+    ledger = o.connect(storage)
+    before = ledger.study(study).spec
+    record = extend_study(ledger, study, trials, changes=parse_assignments(set_ or []))
     rules = ", ".join(f"{name}={value}" for name, value in record.spec.stop if value is not None and name != "running")
-    print_note(f"{study} has a budget of {record.budget} trials now" + (f", stopping rules: {rules}" if rules else ""))
+    other = [one for one in what_changed(before, record.spec) if not one.startswith("stop.")]
+    said = [f"a budget of {record.budget} trials now", *([f"stopping rules: {rules}"] if rules else []), *other]
+    print_note(f"{study} has {', '.join(said)}")
 
 
 def delete(
