@@ -84,6 +84,22 @@ class SchemaError(StorageError):
     """The storage has no tables of this service, or those of another version."""
 
 
+class SchemaVersionError(SchemaError):
+    """The storage has tables of another version, this service's or Optuna's: nothing is done with them."""
+
+    @classmethod
+    def for_versions(cls, storage: object, found: int, wanted: int) -> Self:
+        """Return the error with what brings the two together: the older one follows."""
+        todo = (
+            "bring them up to date with `tuner db migrate`"
+            if found < wanted
+            else "a newer tuner-service has migrated them: install that one, `pip install --upgrade tuner-service`"
+        )
+        return cls(
+            f"the storage {storage} has tables of version {found}, this program works with version {wanted}; {todo}"
+        )
+
+
 class TrialLostError(TunerServiceError):
     """The trial does not belong to this worker any more: what it still has to say about it is dropped."""
 

@@ -8,15 +8,25 @@ import typer
 
 from tuner_service.cli import options as o
 from tuner_service.cli.output import out, print_note
+from tuner_service.storage.ledger_storage import LedgerStorage
 
 db = typer.Typer(no_args_is_help=True, help="Look after the database: its tables, and who may do what.")
 
 
 @db.command()
 def migrate(storage: o.Storage = None) -> None:
-    """Make the tables where they are missing; elsewhere `create` and `coordinator` do so."""
-    o.connect(storage).create_tables()
-    print_note("the tables are there")
+    """Bring the tables of an older version up to date, Optuna's too; where they are missing, make them.
+
+    Workers and coordinators of the version before finish what they run, take nothing more, and say so.
+    """
+    print_note(_migrated(o.connect(storage)))
+
+
+def _migrated(ledger: LedgerStorage) -> str:
+    before = ledger.migrate_tables()
+    if before is None:
+        return "the tables are there now"
+    return f"the tables were of version {before}, and are up to date"
 
 
 @db.command()
@@ -25,7 +35,9 @@ def roles(
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="NAME", help="Of the roles: NAME_owner, NAME_coordinator and so on.")
     ] = "tuner",
-    apply: Annotated[bool, typer.Option("--apply", help="Do it, with the tables; by default it is printed.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do it, and migrate the tables before; by default it is printed.")
+    ] = False,
 ) -> None:
     """Give PostgreSQL four roles with no more rights than each needs: owner, coordinator, worker, reader."""
     from tuner_service.storage.sql.roles import check_prefix, roles_sql
@@ -35,6 +47,6 @@ def roles(
         out.print(";\n".join(roles_sql(prefix)) + ";", markup=False, soft_wrap=True)
         return
     ledger = o.connect(storage)
-    ledger.create_tables()
+    print_note(_migrated(ledger))
     ledger.create_roles(prefix)
     print_note(f"{prefix}_owner, {prefix}_coordinator, {prefix}_worker and {prefix}_reader have their rights")

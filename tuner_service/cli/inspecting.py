@@ -19,7 +19,7 @@ from tuner_service.domain.outcome import RULES, State
 from tuner_service.domain.run import CONFIDENCE
 from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import SchemaError, SpecError
+from tuner_service.errors import SchemaError, SchemaVersionError, SpecError
 from tuner_service.results import export as exporting
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
@@ -38,6 +38,8 @@ def list_(storage: o.Storage = None, json: o.Json = False) -> None:
     ledger = o.connect(storage)
     try:
         summaries = [summarize(ledger, study.name) for study in ledger.studies()]
+    except SchemaVersionError:
+        raise
     except SchemaError:
         summaries = []
     if json:

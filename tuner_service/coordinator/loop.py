@@ -8,7 +8,7 @@ import threading
 from tuner_service.coordinator.scaling import Scaler, scale
 from tuner_service.coordinator.studies import has_tables
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import StorageError, StudyNotFoundError
+from tuner_service.errors import SchemaVersionError, StorageError, StudyNotFoundError
 from tuner_service.ledger.history import Histories
 from tuner_service.ledger.notices import Notifier
 from tuner_service.ledger.reconcile import reconcile
@@ -29,12 +29,16 @@ def coordinate(
 
     Tables are made where they are missing; a storage that is away later is waited for, and an error that only one study
     has keeps none of the others. A ``notifier`` tells what is new, also of studies that others have ended.
+
+    Raises:
+        SchemaVersionError: If the tables are migrated meanwhile: a newer program goes on.
     """
     if not has_tables(storage):
         storage.create_tables()
     histories = Histories(storage)
     while not stopping.is_set():
         try:
+            storage.check_tables()
             now = 0.0 if notifier is None else storage.now()
             for study in storage.studies():
                 if study.ending is None or (notifier is not None and not notifier.has_told_end(study, now)):
@@ -43,6 +47,8 @@ def coordinate(
                     histories.forget(study)
             if scaler is not None:
                 scale(storage, scaler)
+        except SchemaVersionError:
+            raise
         except StorageError as error:
             _log.warning("%s; trying again", error)
         stopping.wait(period_s)

@@ -23,6 +23,7 @@ from tuner_service.errors import (
     ArtifactError,
     CodeChangedError,
     SchemaError,
+    SchemaVersionError,
     SpecError,
     StudyExistsError,
     StudyNotFoundError,
@@ -240,11 +241,11 @@ def _refusal(name: str, changed: Sequence[str]) -> StudyExistsError:
 
 
 def has_tables(storage: LedgerStorage) -> bool:
-    """Return whether the tables are there; those of another version raise ``SchemaError``."""
+    """Return whether the tables are there; those of another version raise ``SchemaVersionError``."""
     try:
         storage.check_tables()
-    except SchemaError as error:
-        if "of version" in str(error):
-            raise
+    except SchemaVersionError:
+        raise
+    except SchemaError:
         return False
     return True

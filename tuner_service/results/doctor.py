@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from tuner_service.errors import SchemaError, TunerServiceError
+from tuner_service.errors import SchemaError, SchemaVersionError, TunerServiceError
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.worker.machine import cores, gpus
 
@@ -82,6 +82,8 @@ def _storage(connect: Callable[[], LedgerStorage]) -> list[Finding]:
         alive = [one for study in studies for one in ledger.workers(study.study_id) if one.alive(now)]
         found = f"studies: {len(studies)}, workers alive: {len(alive)}"
         return [Finding("storage", found, good=True)]
+    except SchemaVersionError as error:
+        return [Finding("storage", str(error), good=False)]
     except SchemaError as error:
         return [Finding("storage", str(error), good=None)]
     except TunerServiceError as error:

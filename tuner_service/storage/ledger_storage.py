@@ -67,8 +67,15 @@ class LedgerStorage(Protocol):
     def create_tables(self) -> None:
         """Make the tables, Optuna's included, where they are missing. The coordinator's side alone calls it."""
 
+    def migrate_tables(self) -> int | None:
+        """Bring tables of an older version to this one, Optuna's included, or make them where they are missing.
+
+        Returns:
+            The version that they had; ``None`` where they were missing.
+        """
+
     def check_tables(self) -> None:
-        """Raise ``SchemaError`` unless the tables are there and of this version."""
+        """Raise ``SchemaError`` unless the tables are there, ``SchemaVersionError`` unless they are of this version."""
 
     def create_roles(self, prefix: str) -> None:
         """Make the database's roles with their rights, or raise ``StorageError`` where the backend knows none."""
@@ -136,6 +143,8 @@ class LedgerStorage(Protocol):
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         """Make a waiting row this worker's, retries first; ``None`` where none waits or none may be claimed.
+
+        Raises ``SchemaVersionError`` where the tables were migrated since.
 
         The stopping rules are looked at in the same transaction: however many claim at once, the epochs of those that
         run, at their longest, and of those that have ended are never more than ``stop.epochs``.

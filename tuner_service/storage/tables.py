@@ -24,9 +24,10 @@ from sqlalchemy import (
     text,
 )
 
-#: Version of the ``tuner_`` tables; raised by every change to them. 3: where studies and attempts come from,
-#: and looks at the test part. 4: notices.
+#: Version of the ``tuner_`` tables; raised by every change to them, with a step in ``sql/migration.py``.
 SCHEMA_VERSION = 4
+#: Version of Optuna's tables, as the Optuna that is pinned makes them.
+OPTUNA_REVISION = "v3.2.0.a"
 
 optuna_metadata = MetaData()
 metadata = MetaData()

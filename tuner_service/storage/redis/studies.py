@@ -15,13 +15,14 @@ from optuna.trial import FrozenTrial
 
 from tuner_service.domain.spec import StudySpec
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, Point, StudyRecord
-from tuner_service.errors import SchemaError, StorageError, StudyExistsError, StudyNotFoundError
+from tuner_service.errors import SchemaError, SchemaVersionError, StorageError, StudyExistsError, StudyNotFoundError
 from tuner_service.storage.redis import rows
 from tuner_service.storage.redis.journal import RedisJournal, unavailable
-from tuner_service.storage.tables import SCHEMA_VERSION
 from tuner_service.storage.url import StorageUrl
 
 _SCHEMA = "tuner:schema"
+#: Version of the keys.
+_VERSION = 4
 NAMES = "tuner:studies"  # hash: name to study id
 
 _TIMEOUT_S = 30
@@ -49,18 +50,24 @@ class RedisStudies:
 
     def create_tables(self) -> None:
         with unavailable(self._url):
-            self._client.setnx(_SCHEMA, SCHEMA_VERSION)
+            self._client.setnx(_SCHEMA, _VERSION)
         self.check_tables()
+
+    def migrate_tables(self) -> int | None:
+        with unavailable(self._url):
+            version = cast(bytes | None, self._client.get(_SCHEMA))
+        self.create_tables()
+        return None if version is None else int(version)
 
     def check_tables(self) -> None:
         with unavailable(self._url):
             version = cast(bytes | None, self._client.get(_SCHEMA))
         if version is None:
             raise SchemaError(f"the storage {self._url} holds nothing yet; `tuner create` or `tuner run` begins it")
-        if int(version) != SCHEMA_VERSION:
-            raise SchemaError(
-                f"the storage {self._url} is of version {int(version)}, this program works with version "
-                f"{SCHEMA_VERSION}; use the program that made it, or another database"
+        if int(version) != _VERSION:
+            raise SchemaVersionError(
+                f"the storage {self._url} is of version {int(version)}, this program works with version {_VERSION}; "
+                "Redis is not migrated: use the program that made it, or another database"
             )
 
     def create_roles(self, prefix: str) -> None:  # noqa: ARG002 - the protocol's

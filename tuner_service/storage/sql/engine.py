@@ -13,10 +13,17 @@ from typing import Any
 import psutil
 from sqlalchemy import Connection, CursorResult, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tuner_service.errors import SchemaError, StorageError, StorageUnavailableError
+from tuner_service.errors import SchemaError, SchemaVersionError, StorageError, StorageUnavailableError
 from tuner_service.storage.url import StorageUrl
 
 _CONNECT_TIMEOUT_S = 10
@@ -125,14 +132,15 @@ def transaction(engine: Engine, url: StorageUrl, *, reads_only: bool = False) ->
     """
     if url.backend == "sqlite" and not Path(str(url.url.database)).exists():
         # Connecting would make an empty file of a misspelt name.
-        raise _no_tables(url)
+        raise no_tables(url)
     try:
         with engine.connect().execution_options(reads_only=reads_only) as connection, connection.begin():
             yield connection
     except (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError) as error:
         raise translated(error, url) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        # Not one of its kinds: what SQLite says of a file that is no database, or a broken one.
+        if error.connection_invalidated or type(error) is DatabaseError:
             raise translated(error, url) from error
         raise
 
@@ -144,8 +152,13 @@ def translated(error: Exception, url: StorageUrl) -> StorageError:
     password = url.url.password
     if password:
         reason = reason.replace(str(password), "***")
+    if "no such column" in reason or ("column" in reason and "does not exist" in reason):
+        return SchemaVersionError(
+            f"the storage {url} has tables of another version ({reason}); bring older ones up to date with "
+            "`tuner db migrate`"
+        )
     if "no such table" in reason or ("relation" in reason and "does not exist" in reason):
-        return _no_tables(url)
+        return no_tables(url)
     if any(words in reason for words in _REFUSALS):
         # Waiting does not help.
         return StorageError(f"the storage {url} refuses: {reason}. Check the role, its password and its rights")
@@ -180,8 +193,17 @@ def network_file_system(folder: Path) -> str | None:
     return kind if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.sshfs") else None
 
 
-def _no_tables(url: StorageUrl) -> SchemaError:
+def no_tables(url: StorageUrl) -> SchemaError:
+    """Return the error for a storage that was never used."""
     return SchemaError(f"the storage {url} has no tables of this service yet; `tuner create` or `tuner run` makes them")
+
+
+def other_optuna(url: StorageUrl) -> SchemaVersionError:
+    """Return the error for tables that another Optuna has made."""
+    return SchemaVersionError(
+        f"Optuna's tables in the storage {url} are of another version of Optuna; bring older ones up to date with "
+        "`tuner db migrate`, or install the Optuna that made newer ones"
+    )
 
 
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -6,8 +6,7 @@ import optuna
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from tuner_service.errors import SchemaError
-from tuner_service.storage.sql.engine import engine_kwargs, translated
+from tuner_service.storage.sql.engine import engine_kwargs, other_optuna, translated
 from tuner_service.storage.url import StorageUrl
 
 
@@ -16,6 +15,24 @@ def make_optuna_tables(url: StorageUrl) -> None:
     storage = _open(url, skip_table_creation=False)
     storage.remove_session()
     storage.engine.dispose()
+
+
+def migrate_optuna_tables(url: StorageUrl) -> None:
+    """Bring Optuna's tables to the version of the Optuna that is installed, as ``optuna storage upgrade`` does.
+
+    Raises:
+        SchemaVersionError: If they are of a newer one.
+    """
+    storage = _open(url, skip_table_creation=True, skip_compatibility_check=True)
+    try:
+        found = storage.get_current_version()
+        if found not in storage.get_all_versions():
+            raise other_optuna(url)
+        if found != storage.get_head_version():
+            storage.upgrade()
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def open_optuna_storage(url: StorageUrl, engine: Engine) -> optuna.storages.BaseStorage:
@@ -30,19 +47,22 @@ def open_optuna_storage(url: StorageUrl, engine: Engine) -> optuna.storages.Base
     return optuna.storages.get_storage(storage)
 
 
-def _open(url: StorageUrl, *, skip_table_creation: bool) -> optuna.storages.RDBStorage:
+def _open(
+    url: StorageUrl, *, skip_table_creation: bool, skip_compatibility_check: bool = False
+) -> optuna.storages.RDBStorage:
     # Optuna fills {SCHEMA_VERSION} into the URL with str.format, which a brace in a password breaks.
     text = url.secret_text.replace("{", "{{").replace("}", "}}")
     try:
         return optuna.storages.RDBStorage(
-            text, engine_kwargs=engine_kwargs(url), skip_table_creation=skip_table_creation
+            text,
+            engine_kwargs=engine_kwargs(url),
+            skip_table_creation=skip_table_creation,
+            skip_compatibility_check=skip_compatibility_check,
         )
     except DBAPIError as error:
         raise translated(error, url) from error
     except optuna.exceptions.StorageInternalError as error:
         # What Optuna makes of a database that goes away in the middle.
         raise translated(error.__cause__ if isinstance(error.__cause__, Exception) else error, url) from error
-    except RuntimeError as error:
-        raise SchemaError(
-            f"the storage {url} was made by another version of Optuna: {error} Use another database, or upgrade it"
-        ) from None
+    except RuntimeError:
+        raise other_optuna(url) from None

@@ -25,7 +25,8 @@ from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
 from tuner_service.storage.sql import attempts, recording, scores, studies, trials, workers
 from tuner_service.storage.sql.engine import clock, insert, make_engine, network_file_system, transaction, translated
 from tuner_service.storage.sql.fence import raise_fence
-from tuner_service.storage.sql.optuna import make_optuna_tables, open_optuna_storage
+from tuner_service.storage.sql.migration import migrate
+from tuner_service.storage.sql.optuna import make_optuna_tables, migrate_optuna_tables, open_optuna_storage
 from tuner_service.storage.sql.roles import apply_roles
 from tuner_service.storage.url import StorageUrl
 
@@ -49,24 +50,24 @@ class SqlLedgerStorage:
         self._distributions: dict[tuple[int, str], str] = {}
 
     def create_tables(self) -> None:
-        if self._url.backend == "sqlite":
-            folder = Path(str(self._url.url.database)).parent
-            if not folder.is_dir():
-                raise StorageError(f"the folder {folder} of the storage {self._url} does not exist; make it first")
-            if (shared := network_file_system(folder)) is not None:
-                raise StorageError(
-                    f"the storage {self._url} lies on a network file system ({shared}), where SQLite loses and doubles "
-                    "rows; use a local folder, or PostgreSQL"
-                )
-            with _alone_in(folder):
-                self._create_tables()
-            return
-        # Two coordinators that make tables at once break each other in the middle.
-        with transaction(self._engine, self._url) as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
+        with self._alone():
             self._create_tables()
 
+    def migrate_tables(self) -> int | None:
+        with self._alone():
+            version = self._version()
+            if version is None:
+                self._create_tables()
+                return None
+            migrate_optuna_tables(self._url)
+            with self._write() as connection:
+                migrate(connection, self._url)
+        self.check_tables()
+        return version
+
     def _create_tables(self) -> None:
+        if self._version() not in (None, t.SCHEMA_VERSION):
+            self.check_tables()
         try:
             make_optuna_tables(self._url)
             t.metadata.create_all(self._engine)
@@ -79,14 +80,39 @@ class SqlLedgerStorage:
                 raise_fence(connection)
         self.check_tables()
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock under which tables are made and changed."""
+        if self._url.backend == "sqlite":
+            folder = Path(str(self._url.url.database)).parent
+            if not folder.is_dir():
+                raise StorageError(f"the folder {folder} of the storage {self._url} does not exist; make it first")
+            if (shared := network_file_system(folder)) is not None:
+                raise StorageError(
+                    f"the storage {self._url} lies on a network file system ({shared}), where SQLite loses and doubles "
+                    "rows; use a local folder, or PostgreSQL"
+                )
+            with _alone_in(folder):
+                yield
+            return
+        # Two coordinators that make tables at once break each other in the middle.
+        with transaction(self._engine, self._url) as connection:
+            # It says nothing for as long as the others take.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
+            yield
+
+    def _version(self) -> int | None:
+        """Return the version of the tables; ``None`` where they are missing, or were never finished."""
+        try:
+            with self._read() as connection:
+                return studies.schema_version(connection)
+        except SchemaError:
+            return None
+
     def check_tables(self) -> None:
         with self._read() as connection:
-            version = studies.schema_version(connection)
-        if version != t.SCHEMA_VERSION:
-            raise SchemaError(
-                f"the storage {self._url} has tables of version {version}, this program works with version "
-                f"{t.SCHEMA_VERSION}; use the program that made them, or another database"
-            )
+            studies.check_schema(connection, self._url)
 
     def create_roles(self, prefix: str) -> None:
         if self._url.backend != "postgresql":
@@ -161,6 +187,8 @@ class SqlLedgerStorage:
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         with self._write() as connection:
+            # A worker that runs while the tables are migrated finishes what it has, and takes nothing more.
+            studies.check_schema(connection, self._url)
             return attempts.claim(connection, study_id, worker_id, lease_s, code)
 
     def record_draw(self, trial_id: int, worker_id: str, draw: Draw, *, unless_repeated: bool = False) -> bool:

@@ -6,16 +6,17 @@ import dataclasses
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, column, delete, func, insert, select, table, update
 from sqlalchemy.exc import IntegrityError
 
 from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.spec import StudySpec, parsed_spec, to_json
 from tuner_service.domain.study import CodeRecord, Control, Ending, NewStudy, StudyRecord
-from tuner_service.errors import StudyExistsError, StudyNotFoundError
+from tuner_service.errors import SchemaVersionError, StudyExistsError, StudyNotFoundError
 from tuner_service.storage import tables as t
-from tuner_service.storage.sql.engine import clock, new_key
+from tuner_service.storage.sql.engine import clock, new_key, no_tables, other_optuna
 from tuner_service.storage.sql.engine import insert as insert_new
+from tuner_service.storage.url import StorageUrl
 
 #: What a worker's beat is taken to be where none is known, in seconds.
 _BEAT_S = 10.0
@@ -186,6 +187,19 @@ def schema_version(connection: Connection) -> int | None:
     """Return the version of the tables, or ``None`` where they were never finished."""
     version: int | None = connection.execute(select(func.max(t.tuner_schema.c.version))).scalar_one()
     return version
+
+
+def check_schema(connection: Connection, url: StorageUrl) -> None:
+    """Raise ``SchemaVersionError`` where the tables are of another version than this program's, or its Optuna's."""
+    theirs = select(column("version_num")).select_from(table("alembic_version")).scalar_subquery()
+    ours = select(func.max(t.tuner_schema.c.version)).scalar_subquery()
+    version, revision = connection.execute(select(ours, theirs)).one()
+    if version is None:
+        raise no_tables(url)
+    if version != t.SCHEMA_VERSION:
+        raise SchemaVersionError.for_versions(url, version, t.SCHEMA_VERSION)
+    if revision != t.OPTUNA_REVISION:
+        raise other_optuna(url)
 
 
 def _is_as_seen(connection: Connection, study_id: int, seen: StudyRecord) -> bool:
