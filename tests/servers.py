@@ -307,7 +307,9 @@ def _installed(package: str) -> Path:
 
 def main() -> None:
     """Run an empty PostgreSQL, to try things with, until Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Where a script has started it in the background, Ctrl-C would be ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with PostgresServer(port=free_port()) as server, suppress(KeyboardInterrupt):
         print("it is gone, with all that it holds, after Ctrl-C; in the other terminals:", file=sys.stderr)
         print(f"export TUNER_STORAGE={server.url()}", flush=True)
