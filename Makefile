@@ -54,7 +54,7 @@ policies: $(BIN)/helm  ## Hold images, chart and Jobs against the rules of check
 	$(PYTHON) -m venv .venv/policies/checkov
 	.venv/policies/checkov/bin/python -m pip install --disable-pip-version-check --quiet checkov==3.3.30
 	mkdir .venv/policies/files && cp Dockerfile .venv/policies/files
-	$(BIN)/helm template tuner deploy/helm/tuner --set postgresql.enabled=true,coordinator.replicas=2,serve.replicas=2 \
+	$(BIN)/helm template tuner deploy/helm/tuner --namespace tuner --set postgresql.enabled=true,coordinator.replicas=2,serve.replicas=2 \
 		>.venv/policies/files/chart.yaml
 	$(BIN)/tuner render study --in-image /studies --image worker:1 --gpus 1 --namespace tuner >.venv/policies/files/jobs.yaml
 	.venv/policies/checkov/bin/checkov --config-file deploy/checkov.yaml --directory .venv/policies/files
