@@ -86,7 +86,7 @@ IN_PYTHON: dict[str, tuple[str, ...]] = {
     "delete": ("delete",),
     "gc": ("collect",),
     "doctor": ("examine",),
-    "db migrate": ("open_storage().create_tables",),
+    "db migrate": ("open_storage().migrate_tables",),
     "db roles": ("roles_sql", "open_storage().create_roles"),
 }
 
