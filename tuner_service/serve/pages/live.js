@@ -204,8 +204,8 @@ function range(values) {
 }
 
 function draw() {
-  // Epochs come before the study is told of, and shown.
-  if (study === null) return;
+  // Epochs come before the study is told of, and shown; while a window changes its size it may have none.
+  if (study === null || !at("chart").clientWidth) return;
   const lines = [...runs.values()].map((run) => ({
     trial: run.trial,
     points: [...run.points].filter(([, one]) => Number.isFinite(one[metric])).map(([epoch, one]) => [epoch, one[metric]])
