@@ -241,7 +241,7 @@ class FakeKube:
             if not spec["suspend"] and len(ended) == size and not active:
                 _set_condition(job, "Failed" if counts.failed & ended else "Complete", "", "")
         status["active"] = len([pod for pod in self._pods_of(job) if pod["status"]["phase"] in ("Pending", "Running")])
-        status["succeeded"] = len(counts.done)
+        status["succeeded"] = len([index for index in counts.done if index < spec["completions"]])
         status["failed"] = sum(counts.failures.values())
 
     def _count(self, job: Manifest, pod: Manifest, counts: _Counts) -> None:
@@ -249,6 +249,10 @@ class FakeKube:
         if uid in counts.seen or phase not in ("Succeeded", "Failed"):
             return
         counts.seen.add(uid)
+        if index >= job["spec"]["completions"]:
+            # The Job was made smaller: its controller counts no pod beyond (kubernetes, job_controller.go,
+            # trackJobStatusAndRemoveFinalizers).
+            return
         if phase == "Succeeded":
             counts.done.add(index)
             return
