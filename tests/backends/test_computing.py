@@ -94,6 +94,7 @@ def test_several_batches_go_in_one_call(tmp_path: Path) -> None:
     np.testing.assert_allclose(*curves, rtol=1e-4)
 
 
+@pytest.mark.soak
 def test_a_trial_on_two_devices_learns_the_same(tmp_path: Path) -> None:
     """Each has half of every batch; the network is on both, is trained with ``fit``, and goes on from a checkpoint."""
     one, two = _train(tmp_path), _train(tmp_path, computing=Computing(devices=2))
@@ -119,6 +120,7 @@ def test_more_devices_than_there_are_is_an_error(tmp_path: Path) -> None:
         _train(tmp_path, computing=Computing(devices=3))
 
 
+@pytest.mark.soak
 def test_batches_that_do_not_come_out_even(tmp_path: Path) -> None:
     """TensorFlow gives one device more; JAX cannot, and the error says what to change."""
     odd = Data((_X[:41], _Y[:41]), _DATA.validation)

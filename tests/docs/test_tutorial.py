@@ -65,6 +65,7 @@ def test_pieces_make_a_study(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.soak
 def test_two_workers_on_postgresql_and_a_report(reader: Tuner) -> None:
     """Two workers share the study as the page says, and the report of it is written; with a smaller budget here."""
     tune(reader, "4")

@@ -84,6 +84,7 @@ def test_attempts_of_one_configuration_have_the_same_parameters(interrupted: Tun
     assert {len(values) for values in points.values()} == {1}
 
 
+@pytest.mark.soak
 def test_trial_of_a_killed_worker_is_run_again_by_another(postgres_tuner: Tuner) -> None:
     """Once the lease has run out, the other worker takes the trial over, with its parameters; both budgets are one."""
     tuner = postgres_tuner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.tuner import STUDIES, Tuner, settled
 
 
@@ -73,6 +75,7 @@ def test_class_of_keras_tuner_runs_unchanged(tuner: Tuner) -> None:
     assert "slowly" not in (tuner.folder / "kerastuner.workers.log").read_text()
 
 
+@pytest.mark.soak
 def test_data_of_tensorflow_is_made_in_each_trial(tuner: Tuner) -> None:
     """Where `load_data` starts TensorFlow, trials are not forked from a process whose threads they would lack."""
     tuner.add_study("tensors")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import optuna
+import pytest
 
 from tests.e2e.tuner import Tuner
 
 
+@pytest.mark.soak
 def test_accuracy_against_size(tuner: Tuner) -> None:
     """Hyperband stops trials by the first objective, the front is Optuna's, and a model of it is chosen by number."""
     tuner.add_study("digits")

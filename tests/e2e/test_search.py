@@ -97,6 +97,7 @@ def test_one_worker_with_one_slot_draws_the_same_again(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1]
 
 
+@pytest.mark.soak
 def test_a_finite_space_is_used_up_and_then_the_study_ends(tuner: Tuner) -> None:
     """At random, three at a time: known points first, each cell once, and the rest of the budget is not made up."""
     tuner.add_study("finite")
