@@ -30,6 +30,15 @@ StopMode = Literal["fast", "immediate"]
 _START_TIMEOUT_S = 30.0
 
 
+def _answers(url: str) -> bool:
+    """Return whether a PostgreSQL server, or what stands before it, takes connections."""
+    try:
+        psycopg2.connect(url).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
 class Server(ABC):
     """A server with a folder of its own; what it holds outlives a stop and a start, but not `close`."""
 
@@ -160,11 +169,7 @@ class PostgresServer(Server):
             raise RuntimeError(f"initdb failed:\n{self._log.read_text(errors='replace')}")
 
     def _is_ready(self) -> bool:
-        try:
-            psycopg2.connect(self.url()).close()
-        except psycopg2.OperationalError:
-            return False
-        return True
+        return _answers(self.url())
 
     def _execute(self, statement: sql.Composable) -> None:
         with closing(psycopg2.connect(self.url())) as connection:
@@ -220,11 +225,7 @@ class PgBouncer(Server):
         return self._popen(self._program, "-q", self.directory / "pgbouncer.ini", user=self._user)
 
     def _is_ready(self) -> bool:
-        try:
-            psycopg2.connect(self.url()).close()
-        except psycopg2.OperationalError:
-            return False
-        return True
+        return _answers(self.url())
 
 
 class RedisServer(Server):
