@@ -17,24 +17,26 @@ from starlette.testclient import TestClient
 from typer.cli import get_docs_for_click
 
 import tuner_service
-from tuner_service.cli.app import app
-from tuner_service.domain.exit_code import ExitCode
-from tuner_service.domain.folds import Folds
-from tuner_service.domain.limits import Limits
-from tuner_service.domain.objective_value import BestEpoch, LastEpoch, MeanOfLast
-from tuner_service.domain.pruner import (
+from tuner_service import (
+    BestEpoch,
+    Folds,
     Hyperband,
+    LastEpoch,
+    MeanOfLast,
     Median,
     NoPruning,
     Patient,
     Percentile,
+    Stopping,
+    StudySpec,
     SuccessiveHalving,
     Threshold,
     Wilcoxon,
 )
+from tuner_service.cli.app import app
+from tuner_service.domain.exit_code import ExitCode
+from tuner_service.domain.limits import Limits
 from tuner_service.domain.sampler import SAMPLERS
-from tuner_service.domain.spec import StudySpec
-from tuner_service.domain.stopping import Stopping
 from tuner_service.serve import models
 from tuner_service.serve.app import make_app
 from tuner_service.serve.metrics import all_metrics
