@@ -199,6 +199,27 @@ class Pool:
             None,
         )
 
+    def freeze_between_transactions(self, worker: Worker, timeout_s: float = 30.0) -> tuple[int, int, int]:
+        """Freeze a worker of one slot while it trains and holds no lock, and return what it trains, as ``trial_of``.
+
+        One that is frozen in the middle of a transaction keeps the others from judging it, for as long as the database
+        lets a transaction idle: that is longer than a test's lease.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            worker.freeze()
+            time.sleep(0.4)  # whatever the others do meanwhile takes less
+            idle = self.query(
+                f"SELECT 1 FROM pg_stat_activity WHERE datname = '{self.database}' AND state LIKE 'idle in transaction%' "
+                "AND clock_timestamp() - state_change > interval '0.3 s'"
+            )
+            mine = self.trial_of(worker)
+            if mine is not None and not idle:
+                return mine
+            worker.thaw()
+            time.sleep(0.1)
+        raise AssertionError(f"{worker.name} could not be frozen between two transactions:\n{self.log()[-4000:]}")
+
     def attempts(self, configuration: int) -> list[tuple[int, str, str, str]]:
         """Return number, state, reason and owner of a configuration's attempts."""
         return self.query(

@@ -26,9 +26,7 @@ def test_worker_frozen_beyond_its_lease_drops_its_trial_and_goes_on(
     with pool(tmp_path, postgres_server, "fast", "trials=8", lease_s=2.0) as workers:
         frozen, _ = workers.start(2, environment={"EPOCH_S": "0.2"})
         until("it trains", lambda: (mine := workers.trial_of(frozen)) and workers.epoch(mine[0]) >= 2)
-        mine = workers.trial_of(frozen)
-        assert mine is not None
-        frozen.freeze()
+        mine = workers.freeze_between_transactions(frozen)
         time.sleep(3 * workers.lease_s)
         frozen.thaw()
         workers.wait()

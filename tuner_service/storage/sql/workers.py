@@ -24,7 +24,6 @@ def beat(connection: Connection, worker: WorkerInfo, progress: Sequence[Progress
     ).one_or_none()
     if study is None:
         return Heard(frozenset(), Control.STOP, ended=True)
-    see(connection, worker.study_id)
     now = clock(connection)
     changing = {
         "beat_at": now,
@@ -43,6 +42,8 @@ def beat(connection: Connection, worker: WorkerInfo, progress: Sequence[Progress
     )
     connection.execute(new.on_conflict_do_update(index_elements=["worker_id"], set_=changing))
     held = attempts.renew(connection, worker.worker_id, worker.lease_s, progress)
+    # At last: all workers beat into this one row, and one that is frozen while it holds the row keeps them from it.
+    see(connection, worker.study_id)
     return Heard(held, Control(study.control), ended=study.ending is not None)
 
 
