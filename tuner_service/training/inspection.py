@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,11 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     data = None
     if study.kind == "build_model":
         data = _guarded("load_data", path, lambda: Data.check(study.load_data()))  # type: ignore[misc]
-    draws = [] if data is None else _probe(study, spec, data)
+    draws: list[dict[str, BaseDistribution]] = []
+    if data is not None:
+        with _compiled_quickly():
+            draws = _probe(study, spec, data)
+            draws += _probe_points(study, spec, draws)
     tried = None
     if is_exhaustive(spec.sampler):
         tried, found = cells(study, spec)
@@ -116,9 +120,11 @@ class _Answering(Pipe):
         """Take note of nothing."""
 
 
-def probe_trial(seed: int) -> RemoteTrial:
-    """Return a trial whose parameters are random draws that nobody records."""
-    drawing = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+def probe_trial(seed: int, point: Mapping[str, Param] | None = None) -> RemoteTrial:
+    """Return a trial whose parameters are random draws that nobody records, but for those of a point."""
+    drawing_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    drawing_study.enqueue_trial(dict(point or {}))
+    drawing = drawing_study.ask()
     return RemoteTrial(_Answering(functools.partial(suggest, drawing)), 0, time.time())
 
 
@@ -142,6 +148,43 @@ def _probe(study: study_file.StudyFile, spec: StudySpec, data: Data) -> list[dic
         if time.monotonic() - started > DRAWING_S:
             break
     return draws
+
+
+def _probe_points(
+    study: study_file.StudyFile, spec: StudySpec, draws: Sequence[Mapping[str, BaseDistribution]]
+) -> list[dict[str, BaseDistribution]]:
+    """Return what the code asks for at points with names that no draw came across, in a rare branch for instance."""
+    known, found = {name for draw in draws for name in draw}, list[dict[str, BaseDistribution]]()
+    for point in spec.points:
+        if point.keys() <= known:
+            continue
+        trial = probe_trial(len(draws), point)
+        # A point that the code refuses costs a trial there, as a draw does.
+        with contextlib.suppress(UserCodeError):
+            _build(study, trial, spec)
+        found.append(trial.distributions)
+        if trial.distributions.keys() <= known:
+            # A name that is none of the code's; what else is wrong is said once it is mended.
+            break
+        known |= trial.distributions.keys()
+    return found
+
+
+@contextlib.contextmanager
+def _compiled_quickly() -> Iterator[None]:
+    """Have JAX spend no time on programs that are run once."""
+    import keras
+
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _defaults(study: study_file.StudyFile, spec: StudySpec) -> Mapping[str, Param] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,15 @@ import numpy as np
 
 from tuner_service.training.batches import rows_of
 from tuner_service.training.data import Part
+
+#: Floating-point operations of an epoch: below, a program is computed in less time than it takes to compile it well.
+_SHORT_EPOCH = 3e8
+#: Options of XLA's for a processor that compile in half the time what takes up to twice as long to compute.
+_QUICKLY = {
+    "xla_backend_optimization_level": 1,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 #: The values of groups of variables: trainable, non-trainable, for training the optimizer's, metrics.
 State = tuple[list[jax.Array], ...]
@@ -30,7 +40,9 @@ class JaxEpoch:
         """Give the network all its variables, and compile the epoch."""
         self.build()
         order = np.arange(rows_of(self.part), dtype="int32")
-        self._program = jax.jit(self.epoch, donate_argnums=0).lower(self.values, self.part, order).compile()
+        lowered = jax.jit(self.epoch, donate_argnums=0).lower(self.values, self.part, order)
+        # A loop's body is counted once.
+        self._program = compiled(lowered, flops(lowered) * (order.size / self.batch_size))
 
     def run(self, order: np.ndarray[Any, Any]) -> Mapping[str, Any]:
         """Compute the batches of the rows in this order, and return what the last one gave."""
@@ -92,3 +104,18 @@ class JaxEpoch:
     @staticmethod
     def _batch(part: Part, rows: Any) -> Any:  # noqa: ANN401 - indices of either kind; of the part's own structure
         return keras.tree.map_structure(lambda array: array.at[rows].get(mode="promise_in_bounds"), part)
+
+
+def compiled(program: jax.stages.Lowered, epoch_flops: float) -> jax.stages.Compiled:
+    """Return a program for epochs of so many floating-point operations, compiled in little time where they are few."""
+    if jax.default_backend() == "cpu" and 0 < epoch_flops < _SHORT_EPOCH:
+        # The options are no part of JAX's interface: without them it takes longer.
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            return program.compile(compiler_options=_QUICKLY)
+    return program.compile()
+
+
+def flops(program: jax.stages.Lowered) -> float:
+    """Return the floating-point operations of a program whose loops are run once; 0 where that is not known."""
+    costs = program.cost_analysis()
+    return float(costs.get("flops", 0.0)) if isinstance(costs, Mapping) else 0.0

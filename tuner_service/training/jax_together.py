@@ -10,10 +10,10 @@ import numpy as np
 
 from tuner_service.training.data import Part
 from tuner_service.training.engine import free_bytes
-from tuner_service.training.jax_epoch import JaxEpoch, State
+from tuner_service.training.jax_epoch import JaxEpoch, State, compiled, flops
 
 #: Floating-point operations of a step: below, a processor takes longer to call its operations than to compute them.
-_SMALL_STEP = 1e7
+_SMALL_STEP = 1e6
 
 
 class JaxEpochs:
@@ -31,7 +31,8 @@ class JaxEpochs:
         self._first = first
         self._rows = rows
         self._graph = first.trace()
-        self._at_once = jax.default_backend() != "cpu" or _flops(self._graph) < _SMALL_STEP
+        self._step_flops = flops(self._graph.lower())
+        self._at_once = jax.default_backend() != "cpu" or self._step_flops < _SMALL_STEP
         self._program: Any = None
 
     def prepare(self) -> int:
@@ -39,7 +40,8 @@ class JaxEpochs:
         states = [self._first.values] * len(self._rows)
         orders = [np.arange(rows, dtype="int32") for rows in self._rows]
         active = np.ones(len(self._rows), dtype=bool)
-        self._program = jax.jit(self._epoch).lower(states, self._first.part, orders, active).compile()
+        lowered = jax.jit(self._epoch).lower(states, self._first.part, orders, active)
+        self._program = compiled(lowered, self._step_flops * sum(self._rows) / self._first.batch_size)
         needed = self._program.memory_analysis()
         # Variables are there before and after an epoch. Some devices do not say.
         return 0 if needed is None else 2 * int(needed.output_size_in_bytes) + int(needed.temp_size_in_bytes)
@@ -117,11 +119,6 @@ def _stretches(rows: Sequence[int], batch_size: int) -> Iterator[tuple[list[int]
 
 def _stacked(trees: Sequence[Any]) -> Any:  # noqa: ANN401 - of their structure
     return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *trees)
-
-
-def _flops(graph: jax.stages.Traced) -> float:
-    costs = graph.lower().cost_analysis()
-    return float(costs.get("flops", 0.0)) if isinstance(costs, Mapping) else 0.0
 
 
 def _constants(jaxpr: Any) -> Iterator[Any]:  # noqa: ANN401 - JAX has no public name for it

@@ -35,8 +35,12 @@ def write(model: keras.Model, path: Path) -> None:
 
     Such as one with a layer that was given a function and has no ``get_config``.
     """
+    # Here, not above: whoever loads a model in another process must not import Keras for it.
+    from tuner_service.training.without_tensorflow import without_tensorflow
+
     try:
-        model.save(path)
+        with without_tensorflow():
+            model.save(path)
     except (NotImplementedError, TypeError, ValueError):
         weights = path.with_suffix(".weights.h5")
         model.save_weights(weights)

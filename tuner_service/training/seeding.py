@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import keras
-from keras.src.utils import module_utils
+
+from tuner_service.training.without_tensorflow import without_tensorflow
 
 
 def seed_all(seed: int) -> None:
-    """Do what ``keras.utils.set_random_seed`` does, but on JAX leave TensorFlow alone where nobody has imported it.
-
-    Keras imports it for this, wherever it is installed, which takes a process 3 s.
-    """
-    tensorflow = module_utils.tensorflow
-    was_available = tensorflow._available
-    if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
-        tensorflow._available = False
-    try:
+    """Do what ``keras.utils.set_random_seed`` does, but on JAX without loading TensorFlow."""
+    with without_tensorflow():
         keras.utils.set_random_seed(seed)
-    finally:
-        tensorflow._available = was_available

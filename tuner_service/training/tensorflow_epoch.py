@@ -20,6 +20,7 @@ class TensorFlowEpoch:
         self._model = model
         self._rows = rows_of(part)
         self._batch_size = batch_size
+        self._trains = trains
         self._part = keras.tree.map_structure(tf.convert_to_tensor, part)
         self._last: dict[str, tf.Variable] = {}
 
@@ -35,6 +36,9 @@ class TensorFlowEpoch:
 
     def prepare(self) -> None:
         """Trace it."""
+        if self._trains and self._model.built and type(self._model).train_step is keras.Model.train_step:
+            # What the step would do while it is traced, in more time than the rest of it takes.
+            self._model.optimizer.build(self._model.trainable_variables)
         traced = tf.function(self._epoch, autograph=False)
         self._program = traced.get_concrete_function(tf.TensorSpec((self._rows,), tf.int32))
 
