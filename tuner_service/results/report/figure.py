@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,8 +106,8 @@ def number(value: object) -> str:
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a value with the digits that a figure can show."""
-    return None if value is None else float(f"{value:.6g}")
+    """Return a value with the digits that a figure can show; of one that is not finite, which JSON lacks, a gap."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
 def when(seconds: float) -> str:

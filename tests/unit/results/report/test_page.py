@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html.parser
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,23 @@ def test_figures_are_what_plotly_takes(content: Content) -> None:
     assert len(figures) > 20
     for figure in figures:
         go.Figure({"data": list(figure.data), "layout": dict(figure.layout)})
+
+
+def test_a_diverged_trial_is_a_gap(tmp_path: Path) -> None:
+    """Values that are not finite, which a diverged trial reports last, break neither the page nor its pictures."""
+    trials, workers = made_up(60, workers=2)
+    ends = (math.nan, math.inf, -math.inf)
+    trials[:3] = [
+        dataclasses.replace(one, attempt=dataclasses.replace(one.attempt, state=State.PRUNED, reason=Reason.DIVERGED),
+                            reported={1: 0.5, 2: value})
+        for one, value in zip(trials, ends, strict=False)
+    ]  # fmt: skip
+    content = content_of(record(new_study(60)), trials, workers, now=2e9)
+    (figures,) = re.findall(r'id="figures">(.*?)</script>', page(content), re.DOTALL)
+    json.loads(figures, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert '"y":[0.5,null,null,0.5,null,null,0.5,null,null' in figures
+    json.dumps(document(content), allow_nan=False)
+    assert draw_pictures(content, tmp_path)
 
 
 def test_page_loads_nothing(content: Content) -> None:
