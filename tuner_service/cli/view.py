@@ -75,14 +75,17 @@ def left_words(summary: Summary) -> str:
 
 
 def best_so_far(summary: Summary) -> list[float]:
-    """Return the best value after each complete trial, in the order of their ends; empty of several objectives."""
+    """Return the best value after each complete trial, in the order of their ends; empty of several objectives.
+
+    Those that violate a constraint are left out, where any does not.
+    """
     if len(summary.study.spec.metrics) > 1:
         return []
+    complete = [one for one in summary.ended if one.state is State.COMPLETE]
+    allowed = [one for one in complete if one.feasible] or complete
     best: list[float] = []
-    for one in summary.ended:
-        if one.state is State.COMPLETE and one.value is not None:
-            than = best[-1] if best else None
-            best.append(one.value if is_better(one.value, than, summary.study.spec.better) else best[-1])
+    for value in (one.value for one in allowed if one.value is not None):
+        best.append(value if is_better(value, best[-1] if best else None, summary.study.spec.better) else best[-1])
     return best
 
 

@@ -156,6 +156,16 @@ def test_best_so_far_never_gets_worse() -> None:
     assert len(sparkline(list(range(1000)))) <= 24
 
 
+def test_best_so_far_satisfies_the_constraints() -> None:
+    """A better value that violates one is none, unless all do."""
+    rows = [
+        make_attempt(n, reason=Reason.FINISHED, value=value, ended_at=10.0 + n, feasible=n != 1)
+        for n, value in enumerate([0.5, 0.99, 0.6])
+    ]
+    assert best_so_far(_summary(*rows)) == [0.5, 0.6]
+    assert best_so_far(_summary(rows[1])) == [0.99]
+
+
 def _looks(*looks: Summary | Exception) -> Callable[[], Summary]:
     left = list(looks)
 

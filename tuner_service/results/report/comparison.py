@@ -30,8 +30,8 @@ class Group:
     trials: int
     complete: int
     epochs: int  #: trained in them
-    best: float | None  #: of the complete ones
-    median: float | None  #: of the complete ones
+    best: float | None  #: of the complete ones that satisfy their constraints
+    median: float | None  #: of the same
     expected: Sequence[tuple[int, float]]  #: epochs, and the best complete value that they are expected to bring
 
 
@@ -111,17 +111,21 @@ def _names(sampler: Sampler, trials: Sequence[Trial]) -> list[str]:
 
 
 def _group(name: str, trials: Sequence[Trial], better: Direction) -> Group:
-    values = [one.attempt.value if one.attempt.reason in (None, Reason.FINISHED) else None for one in trials]
-    complete = [value for value in values if value is not None]
+    complete = [one.attempt.reason in (None, Reason.FINISHED) for one in trials]
+    values = [
+        one.attempt.value if whole and one.attempt.feasible else None
+        for one, whole in zip(trials, complete, strict=True)
+    ]
+    allowed = [value for value in values if value is not None]
     epochs = [max(one.attempt.epoch - one.attempt.resumed_from, 1) for one in trials]
     return Group(
         name=name,
         trials=len(trials),
-        complete=len(complete),
+        complete=sum(complete),
         epochs=sum(epochs),
-        best=best_of(complete, better),
-        median=statistics.median(complete) if complete else None,
-        expected=expected_best(epochs, values, better) if complete else [],
+        best=best_of(allowed, better),
+        median=statistics.median(allowed) if allowed else None,
+        expected=expected_best(epochs, values, better) if allowed else [],
     )
 
 

@@ -71,6 +71,11 @@ class Content:
         """The complete trials."""
         return [one for one in self.trials if one.attempt.state is State.COMPLETE and one.attempt.value is not None]
 
+    def best_first(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return trials by the first objective, the best first; those that violate a constraint after all others."""
+        sign = -1 if self.study.spec.better == "maximize" else 1
+        return sorted(trials, key=lambda one: (not one.attempt.feasible, sign * (one.attempt.value or 0.0)))
+
 
 def read_content(storage: LedgerStorage, name: str) -> Content:
     """Return what there is to say of a study; raises ``StudyNotFoundError`` where there is none."""

@@ -25,7 +25,6 @@ from tuner_service.results.report.content import Content
 from tuner_service.results.report.importance import distributions
 from tuner_service.results.report.run_figures import epochs_of, reported_curves
 from tuner_service.results.report.search_figures import (
-    best_first,
     best_steps,
     coordinates,
     jittered,
@@ -157,7 +156,7 @@ def _importance(content: Content) -> Figure | None:
 
 
 def _parallel(content: Content) -> Figure | None:
-    trials = best_first(content, thinned(content.complete, content, _MOST_LINES))
+    trials = content.best_first(thinned(content.complete, content, _MOST_LINES))
     if len(trials) < 2:
         return None
     columns = coordinates(content, trials)

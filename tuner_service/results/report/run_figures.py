@@ -25,9 +25,8 @@ _MOST_RUNGS = 8
 def reported_curves(content: Content) -> tuple[list[Trial], list[Trial], list[Trial]]:
     """Return the trials whose curves are drawn: some complete ones, some that were stopped, and the best."""
     told = [one for one in content.trials if one.reported]
-    sign = -1 if content.study.spec.better == "maximize" else 1
     complete = [one for one in told if one.attempt.state is State.COMPLETE]
-    best = sorted(complete, key=lambda one: sign * (one.attempt.value or 0.0))[:_BEST_CURVES]
+    best = content.best_first(complete)[:_BEST_CURVES]
     others = [one for one in complete if one not in best]
     stopped = [one for one in told if one.attempt.state is not State.COMPLETE]
     return spread_out(others, _MOST_CURVES), spread_out(stopped, _MOST_CURVES), best

@@ -167,7 +167,7 @@ def parallel(content: Content) -> Figure | None:
     They are lines of SVG: plotly.js's own kind needs WebGL, which a remote desktop or a printer may lack.
     """
     spec = content.study.spec
-    trials = best_first(content, thinned(content.complete, content, _MOST_LINES))
+    trials = content.best_first(thinned(content.complete, content, _MOST_LINES))
     if len(trials) < 2:
         return None
     columns = coordinates(content, trials)
@@ -240,12 +240,6 @@ def coordinates(content: Content, trials: Sequence[Trial]) -> list[Coordinate]:
         heights = [_height(min(max(value, low), high), low, high) for value in values]
         columns.append(Coordinate(metric, heights, [(0.0, number(low)), (1.0, number(high))]))
     return columns
-
-
-def best_first(content: Content, trials: Sequence[Trial]) -> list[Trial]:
-    """Return trials by the first objective, the best first."""
-    sign = -1 if content.study.spec.better == "maximize" else 1
-    return sorted(trials, key=lambda one: sign * (one.attempt.value or 0.0))
 
 
 def _height(value: float, low: float, high: float) -> float:
@@ -353,8 +347,7 @@ def thinned(trials: Sequence[Trial], content: Content, most: int = _MOST_DOTS) -
     """Return at most so many trials: the best fifth of that number, and others evenly spread."""
     if len(trials) <= most:
         return list(trials)
-    sign = -1 if content.study.spec.better == "maximize" else 1
-    best = sorted(trials, key=lambda one: sign * (one.attempt.value or 0.0))[: most // 5]
+    best = content.best_first(trials)[: most // 5]
     kept = {one.attempt.number for one in (*best, *spread_out(trials, most - len(best)))}
     return [one for one in trials if one.attempt.number in kept]
 

@@ -123,8 +123,7 @@ def _best(content: Content) -> Section | None:
     rows = [(name, _cell(value)) for name, value in best.params.items()]
     tables = [Table(("parameter", "value"), rows, frozenset({1}), "Best parameters")]
     metric, names = content.study.spec.metrics[0], content.params[:6]
-    maximize = content.study.spec.better == "maximize"
-    top = sorted(content.complete, key=lambda one: (one.attempt.value or 0.0) * (-1 if maximize else 1))[:_MOST_TRIALS]
+    top = content.best_first(content.complete)[:_MOST_TRIALS]
     rows_top = [_trial_row(one, names) for one in top]
     columns = ("trial", metric, *names)
     tables.append(Table(columns, rows_top, frozenset(range(len(columns))), f"The best {len(top)}"))
@@ -136,7 +135,8 @@ def _trial_row(one: Trial, names: Sequence[str]) -> tuple[str, ...]:
     spread = one.spread
     if spread is not None:
         values[0] += f" ± {number(spread.std)}"
-    return (str(one.attempt.number), *values, *(_cell(one.params.get(name)) for name in names))
+    shown = f"{one.attempt.number}" if one.attempt.feasible else f"{one.attempt.number} (violates a constraint)"
+    return (shown, *values, *(_cell(one.params.get(name)) for name in names))
 
 
 def _confidence(content: Content, best: Trial) -> str:
@@ -152,14 +152,14 @@ def _confidence(content: Content, best: Trial) -> str:
 
 def _confidence_warnings(content: Content, best: Trial) -> list[str]:
     warnings = []
-    rivals = len(content.complete)
+    rivals = [one for one in content.complete if one.attempt.feasible is best.attempt.feasible]
     if best.spread is None:
         warnings.append(
             "Its value comes from one training. How much of it is luck is not known: the best of "
-            f"{rivals} trials is also the luckiest. executions=3 or folds=5 in the specification measure it."
+            f"{len(rivals)} trials is also the luckiest. executions=3 or folds=5 in the specification measure it."
         )
-    elif rivals > 1:
-        near = [one for one in content.complete if _within(one, best)]
+    elif len(rivals) > 1:
+        near = [one for one in rivals if _within(one, best)]
         if len(near) > 1:
             warnings.append(
                 f"{len(near) - 1} other trials lie within its interval: they may be as good, and cheaper or simpler."
@@ -263,7 +263,7 @@ def _comparison(content: Content) -> Section | None:
         DEFAULTS: "that of the hyperparameters' defaults",
     }
     there = [f"'{one.name}' {meanings[one.name]}" for one in comparison.groups if one.name in meanings]
-    texts.append(f"Of these are {', '.join(there)}. Best and median are of complete trials.")
+    texts.append(f"Of these are {', '.join(there)}. Best and median are of complete trials that violate no constraint.")
     if figure is not None:
         texts.append(figure.note)
     table = Table(columns, rows, frozenset(range(1, 6)))

@@ -123,6 +123,24 @@ def test_a_diverged_trial_is_a_gap(tmp_path: Path) -> None:
     assert draw_pictures(content, tmp_path)
 
 
+def test_a_trial_that_violates_a_constraint_comes_last() -> None:
+    """It is neither the best of a table, a curve or a comparison, nor a rival of the best, whatever its value."""
+    trials = [
+        Trial(make_attempt(number, reason=Reason.FINISHED, value=value, number=number, epoch=3, ended_at=20.0 + number,
+                           feasible=number != 1),
+              params={"a": number}, reported={1: value / 2, 2: value}, started_at=10.0 + number)
+        for number, value in enumerate([0.5, 0.99, 0.6])
+    ]  # fmt: skip
+    content = content_of(make_study(spec=make_spec(sampler="random")), trials, [], now=100.0)
+    sections = {section.title: section for section in sections_of(content)}
+    ranked = [row[0] for row in sections["Best"].tables[1].rows]
+    assert ranked == ["2", "0", "1 (violates a constraint)"]
+    assert "the best of 2 trials" in sections["Best"].warnings[0]
+    assert sections["Learning curves"].figures[0].data[0]["name"] == "best, trial 2"
+    (group,) = content.comparison.groups
+    assert (group.complete, group.best, group.median) == (3, 0.6, 0.55)
+
+
 def test_page_loads_nothing(content: Content) -> None:
     """It has no link to outside, and tells the browser to refuse any."""
     text = page(content)
