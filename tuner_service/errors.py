@@ -93,7 +93,7 @@ class SchemaVersionError(SchemaError):
         todo = (
             "bring them up to date with `tuner db migrate`"
             if found < wanted
-            else "a newer tuner-service has migrated them: install that one, `pip install --upgrade tuner-service`"
+            else f"a newer tuner-service has migrated them: install that one, with {how_to_install()}"
         )
         return cls(
             f"the storage {storage} has tables of version {found}, this program works with version {wanted}; {todo}"
@@ -130,6 +130,16 @@ class OtherBackendError(TunerServiceError):
 
 class ModelError(TunerServiceError):
     """The best model cannot be shown to be what was recorded."""
+
+
+def how_to_install(extra: str = "") -> str:
+    """Return the command that installs this service, which has no release yet, with one of its extras.
+
+    >>> how_to_install("gp")
+    "`pip install '.[gp]'` in a clone of tuner-service"
+    """
+    what = f"'.[{extra}]'" if extra else "."
+    return f"`pip install {what}` in a clone of tuner-service"
 
 
 def did_you_mean(received: str, known: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from tuner_service import bootstrap
 from tuner_service.coordinator.local_workers import LocalWorkers
 from tuner_service.coordinator.studies import Created, asked_backend, create
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import ServeError
+from tuner_service.errors import ServeError, how_to_install
 from tuner_service.ledger.patience import patiently
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.backend import default
@@ -150,7 +150,7 @@ def run_server(
         from tuner_service.serve.server import listen, serve, url_of
         from tuner_service.serve.users import read_users
     except ModuleNotFoundError as error:
-        raise ServeError(f"{error.name} is missing; install it with: pip install 'tuner-service[serve]'") from None
+        raise ServeError(f"{error.name} is not installed: {how_to_install('serve')}") from None
 
     users = read_users(*bootstrap.login_files(token_file, users_file), writers)
     listener = listen(host, port, login=users is not None)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import stamina
 
 from tuner_service.cluster.manifests import Manifest
-from tuner_service.errors import ClusterError
+from tuner_service.errors import ClusterError, how_to_install
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Cluster:
             kubernetes: Any = importlib.import_module("kubernetes")
             importlib.import_module("kubernetes.dynamic")
         except ModuleNotFoundError:
-            raise ClusterError("the Kubernetes client is not installed; pip install 'tuner-service[k8s]'") from None
+            raise ClusterError(f"the Kubernetes client is not installed: {how_to_install('k8s')}") from None
         try:
             kubernetes.config.load_config()
         except kubernetes.config.ConfigException as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import SpecError
+from tuner_service.errors import SpecError, how_to_install
 from tuner_service.results.export import record_fields, wide
 from tuner_service.storage.ledger_storage import LedgerStorage
 
@@ -26,7 +26,7 @@ def dataframe(study: StudyRecord, trials: Sequence[Trial]) -> pd.DataFrame:
     try:
         import pandas as pd
     except ImportError:
-        raise SpecError("a DataFrame needs pandas: pip install 'tuner-service[dataframe]'") from None
+        raise SpecError(f"a DataFrame needs pandas: {how_to_install('dataframe')}") from None
     columns, *rows = wide(study, list(trials))
     frame = pd.DataFrame(rows, columns=[str(column) for column in columns])
     for name in ("started_at", "ended_at"):
@@ -65,6 +65,6 @@ def export_parquet(storage: LedgerStorage, name: str, path: Path) -> None:
         frame.to_parquet(draft, index=False)
         draft.replace(path)
     except ImportError:
-        raise SpecError("--parquet needs pyarrow: pip install 'tuner-service[dataframe]'") from None
+        raise SpecError(f"--parquet needs pyarrow: {how_to_install('dataframe')}") from None
     except OSError as error:
         raise SpecError(f"{path} of --parquet cannot be written: {error.strerror or error}") from None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from tuner_service.errors import SchemaError, SchemaVersionError, TunerServiceError
+from tuner_service.errors import SchemaError, SchemaVersionError, TunerServiceError, how_to_install
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.worker.machine import cores, gpus
 
@@ -35,11 +35,9 @@ def _packages() -> list[Finding]:
         try:
             findings.append(Finding(package, version(package), good=True))
         except PackageNotFoundError:
-            findings.append(Finding(package, "not installed; pip install tuner-service", good=False))
+            findings.append(Finding(package, f"not installed; {how_to_install()}", good=False))
     findings += [
-        Finding(
-            "jax", _version("jax") or "not installed; pip install 'tuner-service[jax]' for --backend jax", good=None
-        ),
+        Finding("jax", _version("jax") or f"not installed; for --backend jax {how_to_install('jax')}", good=None),
         Finding(
             "Keras' backend", os.environ.get("KERAS_BACKEND") or "tensorflow, where a study says no other", good=None
         ),

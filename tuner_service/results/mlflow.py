@@ -11,7 +11,7 @@ from typing import Any
 from tuner_service.domain.outcome import State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import SpecError
+from tuner_service.errors import SpecError, how_to_install
 from tuner_service.results.export import record_fields
 from tuner_service.results.trials import curves, reported_curve
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -42,7 +42,7 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.exceptions import MlflowException
     except ImportError:
-        raise SpecError("--mlflow needs MLflow: pip install 'tuner-service[mlflow]'") from None
+        raise SpecError(f"--mlflow needs MLflow: {how_to_install('mlflow')}") from None
     study = storage.study(name)
     trials = [one for one in storage.trials(study.study_id, curves=True) if one.started_at is not None]
     try:

@@ -26,7 +26,7 @@ from tuner_service.domain.sampler import (
     Tpe,
 )
 from tuner_service.domain.seeds import hash_seed
-from tuner_service.errors import SpecError, StudyFileError
+from tuner_service.errors import SpecError, StudyFileError, how_to_install
 from tuner_service.search.custom import make_custom
 from tuner_service.search.quasi_random import SequencePoint
 from tuner_service.search.tpe import KeptTpe, TpeMemory
@@ -129,7 +129,7 @@ def check_torch() -> None:
         import torch  # type: ignore[import-not-found]  # noqa: F401 - an extra
     except ImportError:
         raise SpecError(
-            "sampler=GaussianProcess() needs torch, which is not installed here: pip install 'tuner-service[gp]'"
+            f"sampler=GaussianProcess() needs torch, which is not installed here: {how_to_install('gp')}"
         ) from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +11,13 @@ from typing import Any, TypeVar
 
 import fsspec.core
 
-from tuner_service.errors import ArtifactError
+from tuner_service.errors import ArtifactError, how_to_install
+from tuner_service.storage.secret import holds_secret
 
 T = TypeVar("T")
 
 _PROBE = "probe.txt"
 _DRAFT = ".draft"
-_SECRET = re.compile(r"://[^/@]*:[^/@]*@")
 #: Which extra of this package brings the client of a store.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
@@ -138,7 +137,7 @@ class Artifacts:
 
 def _open(url: str) -> tuple[Any, str]:
     """Return fsspec's file system of an URL, and the path in it."""
-    if _SECRET.search(url):
+    if holds_secret(url):
         # The URL is recorded with the study, and printed; it is not repeated here.
         raise ArtifactError(
             "the URL of the artifacts holds a password, which would be recorded with the study; leave it out, and give "
@@ -149,7 +148,7 @@ def _open(url: str) -> tuple[Any, str]:
         fs, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
-        todo = f"pip install 'tuner-service[{extra}]'" if extra else str(error)
+        todo = how_to_install(extra) if extra else str(error)
         raise ArtifactError(f"artifacts in {url} need a package that is not installed: {todo}") from None
     except ValueError as error:
         raise ArtifactError(f"artifacts cannot be kept in {url}: {error}") from None

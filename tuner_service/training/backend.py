@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuner_service.domain.engine import Backend
 from tuner_service.domain.spec import StudySpec
-from tuner_service.errors import BackendError, OtherBackendError
+from tuner_service.errors import BackendError, OtherBackendError, how_to_install
 
 #: One thread for each slot: two small networks side by side beat one that is spread over two threads.
 _ONE_THREAD = {
@@ -39,7 +39,7 @@ def choose(backend: Backend | None) -> None:
     if importlib.util.find_spec(backend) is None:
         raise BackendError(
             f"the study computes with {backend}, which is not installed here; "
-            f"pip install 'tuner-service[{backend}]', or choose another with --backend"
+            f"{how_to_install(backend)}, or choose another with --backend"
         )
     os.environ["KERAS_BACKEND"] = backend
 

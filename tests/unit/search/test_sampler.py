@@ -86,7 +86,7 @@ def test_what_is_in_no_cell_is_an_error(sampler: Sampler) -> None:
 def test_a_gaussian_process_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is missing, the error says what to install."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(SpecError, match=r"pip install 'tuner-service\[gp\]'"):
+    with pytest.raises(SpecError, match=r"pip install '\.\[gp\]'"):
         make_sampler(GaussianProcess(), seed=0, configuration=0)
 
 

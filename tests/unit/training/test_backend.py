@@ -32,7 +32,7 @@ def test_a_backend_that_is_not_installed_is_an_error(monkeypatch: pytest.MonkeyP
     """It says how to install it, and the environment is as it was."""
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(BackendError, match=r"not installed here; pip install 'tuner-service\[jax\]'"):
+    with pytest.raises(BackendError, match=r"not installed here; `pip install '\.\[jax\]'`"):
         backend.choose("jax")
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
 

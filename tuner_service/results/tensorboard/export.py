@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tuner_service.errors import SpecError
+from tuner_service.errors import SpecError, how_to_install
 from tuner_service.results.tensorboard.event_file import EventFile
 from tuner_service.results.tensorboard.events import experiment, of_run, run_folder
 from tuner_service.results.trials import curves, reported_curve
@@ -41,7 +41,7 @@ def check_installed() -> None:
         import tensorboard  # noqa: F401
     except ImportError:
         raise SpecError(
-            "--tensorboard needs TensorBoard, which is not installed: pip install 'tuner-service[tensorboard]'"
+            f"--tensorboard needs TensorBoard, which is not installed: {how_to_install('tensorboard')}"
         ) from None
 
 
