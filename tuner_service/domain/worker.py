@@ -25,7 +25,7 @@ class WorkerInfo:
         return not self.stopped and now - self.beat_at < self.lease_s
 
     def late(self, now: float) -> bool:
-        """Return whether it has missed a beat."""
+        """Return whether its last beat is more than two beats ago."""
         return now - self.beat_at > 2 * self.beat_s
 
 

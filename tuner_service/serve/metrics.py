@@ -69,7 +69,9 @@ def of_studies(readings: list[Reading]) -> Iterator[Metric]:
     saved = CounterMetricFamily("tuner_epochs_saved", "Epochs saved by stopping early.", labels=("study",))
     best = GaugeMetricFamily("tuner_best_value", "The best value so far.", labels=("study", "metric"))
     alive = GaugeMetricFamily("tuner_workers_alive", "Workers that are heard of.", labels=("study",))
-    late = GaugeMetricFamily("tuner_workers_late", "Of them, those that have missed a beat.", labels=("study",))
+    late = GaugeMetricFamily(
+        "tuner_workers_late", "Of them, those whose last beat is more than two beats ago.", labels=("study",)
+    )
     slots = GaugeMetricFamily("tuner_slots", "Trials that the living workers can train at a time.", labels=("study",))
     running = GaugeMetricFamily("tuner_study_running", "Whether the study goes on.", labels=("study",))
     for one in readings:
