@@ -8,9 +8,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import typer
+from pydantic import BaseModel
 
 from docs import reference, site
+from tuner_service.cli.app import app
+from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.spec import _PARTS, StudySpec
+from tuner_service.serve import models
+from tuner_service.serve.metrics import all_metrics
 
 
 class Page(HTMLParser):
@@ -80,3 +86,46 @@ def test_every_field_is_described() -> None:
     rows = [(part, row) for parts in reference.PARTS.values() for part in parts for row in reference.spec_fields(part)]
     assert [f"{part.__name__}.{row[0]}" for part, row in rows if not row[-1]] == []
     assert ("`stalled_s`", "number > 0", "`600.0`") in {row[:3] for _, row in rows}
+
+
+def test_every_exit_code_is_described() -> None:
+    """Each says in a comment what it means for whatever started the command."""
+    said = reference.comments(ExitCode)
+    assert [code.name for code in ExitCode if not said.get(code.name)] == []
+
+
+def test_every_command_and_option_has_help() -> None:
+    """Each says in its help what it does; that of a group says so too."""
+    nameless = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        for inner, one in {"": command, **getattr(command, "commands", {})}.items():
+            called = f"{name} {inner}".strip()
+            nameless += [called] if not one.help else []
+            nameless += [
+                f"{called} {parameter.name}"
+                for parameter in one.params
+                if not getattr(parameter, "hidden", False) and not getattr(parameter, "help", None)
+            ]
+    assert nameless == []
+
+
+def test_every_metric_is_described() -> None:
+    """Each says in a sentence what it counts."""
+    assert [one.name for one in all_metrics() if not one.documentation.endswith(".")] == []
+
+
+def test_every_field_of_the_api_is_described() -> None:
+    """Each field of an answer says its unit or meaning in a comment, which the reference shows."""
+    answers = [
+        one
+        for one in vars(models).values()
+        if isinstance(one, type) and issubclass(one, BaseModel) and one is not BaseModel
+    ]
+    nameless = [
+        f"{one.__name__}.{field}"
+        for one in answers
+        for field in one.model_fields
+        if not reference.comments(one).get(field)
+    ]
+    assert answers
+    assert nameless == []

@@ -21,108 +21,108 @@ Value = str | bool | int | Number | None
 class Error(BaseModel):
     """Why a request was refused."""
 
-    detail: str
+    detail: str  #: what was wrong, and what to do
 
 
 class StudyItem(BaseModel):
     """A study in the list of all."""
 
-    name: str
+    name: str  #: by which it is known everywhere
     state: str  #: finished, stopped, failed, paused, stopping, running, or waiting for workers
-    metrics: list[str]
-    directions: list[str]
+    metrics: list[str]  #: what it optimizes; several where it has several objectives
+    directions: list[str]  #: minimize or maximize, for each metric
     trials: int  #: the budget
-    settled: int
+    settled: int  #: configurations that count: complete, pruned, or failed for good
     best: Number | None  #: by the first metric
-    created_at: str | None
-    ended_at: str | None
+    created_at: str | None  #: by the database's clock, as ISO 8601 in UTC
+    ended_at: str | None  #: the same; null while it goes on
 
 
 class Failures(BaseModel):
     """Attempts that did not finish for one cause."""
 
-    reason: str
-    attempts: int
+    reason: str  #: the cause, such as error, timeout, oom
+    attempts: int  #: how many
     first: int  #: number of the first such trial
-    last_error: str | None
+    last_error: str | None  #: the first line of the latest
 
 
 class Worker(BaseModel):
     """A worker that is alive."""
 
-    id: str
-    host: str
-    slots: int
-    beat_s_ago: float
-    late: bool  #: it has missed a beat
+    id: str  #: that no other worker has
+    host: str  #: the machine, or pod, that it runs on
+    slots: int  #: trials that it trains at a time
+    beat_s_ago: float  #: seconds since its last sign of life
+    late: bool  #: its last beat is more than two beats ago
 
 
 class Study(StudyItem):
     """Where a study stands."""
 
-    ending_message: str
-    complete: int
-    pruned: int
-    failed: int
-    running: int
-    waiting: int
-    retries: int
+    ending_message: str  #: why it ended before its budget was settled; empty where it did not
+    complete: int  #: configurations trained to their end
+    pruned: int  #: configurations stopped early, diverged or too large for the memory
+    failed: int  #: configurations that failed for good
+    running: int  #: trials that are trained now
+    waiting: int  #: trials that wait for a worker
+    retries: int  #: attempts beyond the first of each configuration
     training: list[int]  #: numbers of the trials that run
     most_epochs: int  #: that a trial trains, over all its runs
-    epochs_trained: int
-    epochs_saved: int
-    seconds_left: float | None
-    stops: list[str]
+    epochs_trained: int  #: over all attempts; those before a checkpoint count once
+    epochs_saved: int  #: that pruned trials did not train
+    seconds_left: float | None  #: in seconds, at the pace of the last trials; null while nothing is known
+    stops: list[str]  #: how far each stopping rule is, in words
     front: list[int]  #: numbers of the best trials; more than one where the study has several objectives
-    workers: list[Worker]
-    failures: list[Failures]
+    workers: list[Worker]  #: those that are alive
+    failures: list[Failures]  #: by cause
 
 
 class TrialItem(BaseModel):
     """A trial: one attempt at a configuration."""
 
     trial: int  #: Optuna's number
-    configuration: int
-    attempt: int
-    state: State
-    reason: str | None
-    values: list[Number]
-    epochs: int
-    best_epoch: int | None
-    params: dict[str, Value]
-    started_at: str | None
-    ended_at: str | None
-    seconds: float | None
-    worker: str | None
+    configuration: int  #: of the search, from 0
+    attempt: int  #: of the configuration, from 0
+    state: State  #: as Optuna has it
+    reason: str | None  #: why it ended; null while it runs
+    values: list[Number]  #: one for each metric; empty where it has none
+    epochs: int  #: trained, over all its runs
+    best_epoch: int | None  #: from 1, at which the value of a single run was reached
+    params: dict[str, Value]  #: its hyperparameters by name
+    started_at: str | None  #: by the database's clock, as ISO 8601 in UTC
+    ended_at: str | None  #: the same; null while it runs
+    seconds: float | None  #: from claim to end; null while it runs
+    worker: str | None  #: that claimed it
     error: str | None  #: the first line of why it failed
 
 
 class Studies(BaseModel):
     """All studies, the oldest first."""
 
-    studies: list[StudyItem]
+    studies: list[StudyItem]  #: as they were created
 
 
 class Trials(BaseModel):
     """A page of trials by number, without those that wait."""
 
     total: int  #: trials that match, on all pages
-    offset: int
-    trials: list[TrialItem]
+    offset: int  #: how many of them come before this page
+    trials: list[TrialItem]  #: of this page
 
 
 class Best(BaseModel):
     """The best trial, or of several objectives those that no other dominates."""
 
-    metrics: list[str]
-    directions: list[str]
-    trials: list[TrialItem]
+    metrics: list[str]  #: what the study optimizes
+    directions: list[str]  #: minimize or maximize, for each metric
+    trials: list[TrialItem]  #: one, or the front
 
 
 class Curve(BaseModel):
     """The learning curve of a trial."""
 
-    trial: int
+    trial: int  #: its number
     #: for each run every metric, one value an epoch; empty while it runs, and where the files are not at hand
     runs: list[dict[str, list[Number]]]
     #: what Optuna was told, by step: the rungs and about thirty values
