@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from tuner_service.domain.outcome import Reason
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.ledger.history import Histories
 from tuner_service.ledger.notices import Notifier
@@ -72,7 +73,8 @@ def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> N
         match action:
             case Expire(trial_id, reason):
                 if storage.expire(trial_id, reason):
-                    _log.warning("a worker of %s was lost; its trial is run again", study.name)
+                    becomes = "given up" if reason is Reason.LOST else "run again"
+                    _log.warning("a worker of %s was lost; its trial is %s", study.name, becomes)
             case CancelRunning():
                 storage.set_control(study.study_id, Control.CANCEL, seen=study)
             case End(ending, message) if storage.end_study(study.study_id, ending, message, seen=study):
