@@ -1,1 +1,1 @@
-"""Measurements side by side with other tools; ``make bench`` runs them and writes docs/performance.md."""
+"""Measurements; ``make bench`` runs those against peers and writes docs/performance.md; the others are run by name."""

@@ -27,7 +27,7 @@ def server() -> Iterator[PostgresServer]:
 
 
 def through(proxy: Proxy, server: PostgresServer, url: str) -> str:
-    """Return an URL of the server that leads through a proxy."""
+    """Return a URL of the server that leads through a proxy."""
     return url.replace(f":{port_of(server)}/", f":{proxy.port}/")
 
 

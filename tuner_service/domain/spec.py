@@ -113,9 +113,8 @@ class StudySpec(BaseModel):
     keep_models: PositiveInt = 1  #: of how many of the best trials the models are kept; the others' are removed
     backend: Backend | None = None  #: what Keras computes with; by default the environment says, and that is kept
     engine: Engine = "auto"  #: whole epochs in one compiled program wherever that means the same, or as it is said here
-    precision: Precision | None = (
-        None  #: Keras' policy for layers that name none: "mixed_float16" halves a large network
-    )
+    #: Keras' policy for layers that name none; "mixed_float16" is faster for large networks on a GPU
+    precision: Precision | None = None
     #: batches in one call of the backend where ``fit`` trains; callbacks that act at batches act after as many
     steps_per_execution: PositiveInt | None = None
     devices_per_trial: PositiveInt = 1  #: GPUs that share each batch of a trial

@@ -28,7 +28,7 @@ class Artifacts:
     Every method raises ``ArtifactError`` where the place cannot be used.
 
     Args:
-        url: A folder, or an URL that fsspec knows, such as ``s3://bucket/path``.
+        url: A folder, or a URL that fsspec knows, such as ``s3://bucket/path``.
         study: Name of the study.
     """
 
@@ -136,7 +136,7 @@ class Artifacts:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    """Return fsspec's file system of an URL, and the path in it."""
+    """Return fsspec's file system of a URL, and the path in it."""
     if holds_secret(url):
         # The URL is recorded with the study, and printed; it is not repeated here.
         raise ArtifactError(

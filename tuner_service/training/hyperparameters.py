@@ -1,7 +1,7 @@
 """KerasTuner's ``hp``, its values drawn from an Optuna trial.
 
 Source: ``keras_tuner/src/engine/hyperparameters/hyperparameters.py`` of KerasTuner 1.4.8, which is not needed here.
-Where this deviates, ``docs/kerastuner.md`` says so.
+Where this deviates, ``docs/how-to/kerastuner.md`` says so.
 """
 
 from __future__ import annotations
