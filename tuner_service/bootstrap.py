@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner_service.storage.secret import holds_secret
 from tuner_service.training.parent import CLOSED_FOLDER, SECRETS_PIPE, hand_over, hide_memory, take_over
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ SERVE_TOKEN_FILE_VARIABLE = "TUNER_SERVE_TOKEN_FILE"  # noqa: S105 - the variabl
 SERVE_USERS_FILE_VARIABLE = "TUNER_SERVE_USERS_FILE"
 #: What libpq would read for itself, and leave in the environment of every child.
 _LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - the variable's name
-
-_SECRET = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=", re.IGNORECASE)
 
 _handed_over: Mapping[str, str] | None = None
 
@@ -192,7 +190,7 @@ def _url_of(variable: str) -> str:
 
 def _is_secret(variable: str, url: str) -> bool:
     # Of a web address everything may be: what is to be known of it is in its path.
-    return bool(url) and (variable == WEBHOOK_VARIABLE or _SECRET.search(url) is not None)
+    return bool(url) and (variable == WEBHOOK_VARIABLE or holds_secret(url))
 
 
 def _read(file: str | None) -> str:
@@ -217,13 +215,13 @@ def _take_storage(argv: list[str], *, even_without_secret: bool) -> tuple[str | 
             rest.append(argument)
         else:
             found.append(given)
-    if found and (even_without_secret or any(_SECRET.search(one) for one in found)):
+    if found and (even_without_secret or any(map(holds_secret, found))):
         return found[-1], rest
     return None, argv
 
 
 def _with_password(url: str, password: str | None) -> str:
-    if not password or _SECRET.search(url) or not url.startswith("postgres"):
+    if not password or holds_secret(url) or not url.startswith("postgres"):
         return url
     from tuner_service.storage.url import StorageUrl
 

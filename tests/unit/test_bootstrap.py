@@ -14,6 +14,7 @@ import pytest
 
 _CANARY = "c4n4ry"
 _URL = f"postgresql://u:{_CANARY}@127.0.0.1:1/tuner"
+_SLASHED = f"postgresql://u:p/{_CANARY}@127.0.0.1:1/tuner"
 _BARE = "postgresql://u@127.0.0.1:1/tuner"
 
 #: Runs in each Python that is started with its folder on the path, and writes what the process can see at its end.
@@ -74,6 +75,13 @@ def _witness(folder: Path, *arguments: str, environment: Mapping[str, str]) -> d
         pytest.param(
             [], {"TUNER_STORAGE": f"{_BARE}?password={_CANARY}"}, f"{_BARE}?password={_CANARY}", id="as an option"
         ),
+        pytest.param(
+            [],
+            {"TUNER_STORAGE": f"{_BARE}?sslpassword={_CANARY}"},
+            f"{_BARE}?sslpassword={_CANARY}",
+            id="of a key file",
+        ),
+        pytest.param([], {"TUNER_STORAGE": _SLASHED}, _SLASHED.replace("p/", "p%2F"), id="with a slash"),
     ],
 )
 def test_a_process_that_was_given_a_password_has_it_nowhere(
