@@ -55,3 +55,20 @@ def test_training_does_on_jax_what_it_does_on_tensorflow(tmp_path: Path) -> None
     """Compiled epochs agree with ``fit`` there, and a training that goes on is the uninterrupted one."""
     training = ("backends/test_agreement.py", "backends/test_together.py", "backends/test_computing.py")
     _test(tmp_path, *training, "unit/training/test_engine.py", "unit/training/test_network.py")
+
+
+_QUICKLY = """
+import jax
+from tuner_service.training.jax_epoch import _QUICKLY, compiled, flops
+
+lowered = jax.jit(lambda x: (x @ x + 1).sum()).lower(jax.numpy.ones((8, 8)))
+print(float(lowered.compile(compiler_options=_QUICKLY)(jax.numpy.ones((8, 8)))))
+print(1000 < flops(lowered) < 2000)
+"""
+
+
+def test_jax_knows_the_options_that_compile_short_epochs_quickly(tmp_path: Path) -> None:
+    """They are XLA's and no part of JAX's interface; without them short trials take longer, and nobody would notice."""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", _QUICKLY], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["576.0", "True"]

@@ -125,6 +125,9 @@ class _Check:
                 self.findings += self._epochs_beyond(trial, spec)
             if time.monotonic() - started > inspection.DRAWING_S:
                 break
+        if spec is not None:
+            for asked in inspection.probe_points(study, spec, space):
+                space = merge(space, asked)
         for point in spec.points if spec else ():
             with self._stage("point", "spec"):
                 check_point(space, point)

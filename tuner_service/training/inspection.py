@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     if data is not None:
         with _compiled_quickly():
             draws = _probe(study, spec, data)
-            draws += _probe_points(study, spec, draws)
+            draws += probe_points(study, spec, {name for draw in draws for name in draw})
     tried = None
     if is_exhaustive(spec.sampler):
         tried, found = cells(study, spec)
@@ -150,15 +150,15 @@ def _probe(study: study_file.StudyFile, spec: StudySpec, data: Data) -> list[dic
     return draws
 
 
-def _probe_points(
-    study: study_file.StudyFile, spec: StudySpec, draws: Sequence[Mapping[str, BaseDistribution]]
+def probe_points(
+    study: study_file.StudyFile, spec: StudySpec, known: Collection[str]
 ) -> list[dict[str, BaseDistribution]]:
     """Return what the code asks for at points with names that no draw came across, in a rare branch for instance."""
-    known, found = {name for draw in draws for name in draw}, list[dict[str, BaseDistribution]]()
+    known, found = set(known), list[dict[str, BaseDistribution]]()
     for point in spec.points:
         if point.keys() <= known:
             continue
-        trial = probe_trial(len(draws), point)
+        trial = probe_trial(DRAWS, point)
         # A point that the code refuses costs a trial there, as a draw does.
         with contextlib.suppress(UserCodeError):
             _build(study, trial, spec)
@@ -180,11 +180,11 @@ def _compiled_quickly() -> Iterator[None]:
         return
     import jax
 
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", True)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", False)  # type: ignore[no-untyped-call]
 
 
 def _defaults(study: study_file.StudyFile, spec: StudySpec) -> Mapping[str, Param] | None:

@@ -16,9 +16,9 @@ from tuner_service.training.data import Part
 #: Floating-point operations of an epoch: below, a program is computed in less time than it takes to compile it well.
 _SHORT_EPOCH = 3e8
 #: Options of XLA's for a processor that compile in half the time what takes up to twice as long to compute.
-_QUICKLY = {
-    "xla_backend_optimization_level": 1,
-    "xla_cpu_parallel_codegen_split_count": 1,
+_QUICKLY: dict[str, str | bool] = {
+    "xla_backend_optimization_level": "1",
+    "xla_cpu_parallel_codegen_split_count": "1",
     "xla_cpu_use_fusion_emitters": False,
 }
 

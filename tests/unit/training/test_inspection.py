@@ -42,3 +42,32 @@ def test_defaults_are_found(
     path = tmp_path / "study.py"
     path.write_text(_STUDY.format(parameter=parameter, **how))
     assert inspection.inspect(path, []).defaults == defaults
+
+
+_RARE = """
+import keras
+import numpy as np
+from tuner_service import Data, StudySpec
+spec = StudySpec(name="s", metric="val_loss", trials=3, max_epochs=2, points=[
+    {"depth": 900, "wide": 8}, {"depth": 901, "wide": 9}, {"depth": 1, "widht": 8}])
+def load_data():
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    return Data.split(x, x[:, :1])
+def build_model(trial):
+    depth = trial.suggest_int("depth", 1, 901)
+    units = trial.suggest_int("wide", 4, 8) if depth > 800 else 4
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+"""
+
+
+def test_names_of_a_rare_branch_are_found_by_the_points_that_use_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws may miss the branch; a name that is none of the code's stays unknown."""
+    monkeypatch.setattr(inspection, "DRAWS", 1)
+    path = tmp_path / "study.py"
+    path.write_text(_RARE)
+    asked = [set(draw) for draw in inspection.inspect(path, []).draws]
+    assert asked == [{"depth"}, {"depth", "wide"}, {"depth"}]
