@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner_service.storage.secret import holds_secret
-from tuner_service.training.parent import CLOSED_FOLDER, SECRETS_PIPE, hand_over, hide_memory, take_over
+from tuner_service.training.parent import (
+    SECRET_FOLDERS,
+    SECRETS_PIPE,
+    can_be_closed,
+    hand_over,
+    hide_memory,
+    secret_folders,
+    take_over,
+)
 
 if TYPE_CHECKING:
     from tuner_service.ledger.notices import Notifier
@@ -58,10 +66,9 @@ def scrub(argv: Sequence[str]) -> None:
     secret = (*_URLS, *files, _LIBPQ_PASSWORD)
     environment = {key: value for key, value in os.environ.items() if key not in secret}
     if files:
-        # They stay where they are, so the processes that run a study's code lose the right to read them, with the
-        # folder around them. That is done to one mounted Secret: in a folder of the user's it would close too much.
-        folder, *others = {Path(os.environ[file]).parent.absolute() for file in files}
-        environment[CLOSED_FOLDER] = str(folder) if folder.is_mount() and not others else ""
+        # They stay where they are, so the processes that run a study's code lose the right to read them.
+        folders = {str(Path(os.environ[file]).parent.absolute()) for file in files}
+        environment[SECRET_FOLDERS] = json.dumps(sorted(folders))
     urls[STORAGE_VARIABLE] = _with_password(urls[STORAGE_VARIABLE], password)
     environment[SECRETS_PIPE] = str(hand_over(json.dumps(urls)))
     sys.stdout.flush()
@@ -70,11 +77,11 @@ def scrub(argv: Sequence[str]) -> None:
 
 
 def leaves_secret_open() -> bool:
-    """Return whether a study's code could read the file that the password came from."""
+    """Return whether a study's code could read a file that a secret came from."""
     from tuner_service.training.landlock import can_close
 
-    folder = os.environ.get(CLOSED_FOLDER)
-    return guards_secret() and folder is not None and not (folder and can_close())
+    folders = secret_folders()
+    return guards_secret() and bool(folders) and not (can_close() and all(map(can_be_closed, folders)))
 
 
 def guards_secret() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -13,8 +14,8 @@ from tuner_service.training.landlock import close
 #: Number of the pipe through which a command gets the URLs that must not stand in its environment, as JSON by variable.
 SECRETS_PIPE = "TUNER_SECRETS_PIPE"
 
-#: The folder that no process that runs a study's code may read; empty where none can be closed.
-CLOSED_FOLDER = "TUNER_CLOSED_FOLDER"
+#: The folders of the files that this command's secrets came from, as JSON; not there where none came from a file.
+SECRET_FOLDERS = "TUNER_SECRET_FOLDERS"  # noqa: S105 - the variable's name
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -35,11 +36,20 @@ def die_with_parent(parent: int, with_signal: signal.Signals = signal.SIGKILL) -
         os._exit(1)
 
 
+def secret_folders() -> list[Path]:
+    """Return the folders of the files that this command's secrets came from."""
+    return [Path(folder) for folder in json.loads(os.environ.get(SECRET_FOLDERS, "[]"))]
+
+
+def can_be_closed(folder: Path) -> bool:
+    """Return whether a folder is a mounted Secret: in a folder of the user's, closing would take too much away."""
+    return folder.is_mount()
+
+
 def close_secrets() -> None:
-    """Give up the right to read the file that the storage's password came from, if it came from one."""
-    folder = os.environ.get(CLOSED_FOLDER)
-    if folder:
-        close(Path(folder))
+    """Give up the right to read the files that secrets came from, where they are mounted."""
+    for folder in filter(can_be_closed, secret_folders()):
+        close(folder)
 
 
 def hide_memory() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tuner_service.training.parent import hand_over, take_over
+from tuner_service.training.landlock import can_close
+from tuner_service.training.parent import SECRET_FOLDERS, hand_over, take_over
 
 _TAKE = """
 import os
@@ -20,6 +23,19 @@ try:
     print("still open")
 except OSError:
     print("closed")
+"""
+
+#: Reads a file of each folder, of which those with such a name are taken for mounted.
+_READ = """
+from pathlib import Path
+from tuner_service.training import parent
+parent.can_be_closed = lambda folder: folder.name.startswith("mounted")
+parent.close_secrets()
+for folder in parent.secret_folders():
+    try:
+        print((folder / "url").read_text())
+    except PermissionError:
+        print("closed")
 """
 
 
@@ -76,3 +92,20 @@ def test_a_process_without_its_parent_ends(parent: str, exit_code: int) -> None:
     command = [sys.executable, "-c", _FORK, parent]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert done.stdout == f"{exit_code}\n"
+
+
+@pytest.mark.skipif(not can_close(), reason="this kernel has no Landlock of version 2")
+def test_every_mounted_folder_of_a_secret_is_closed(tmp_path: Path) -> None:
+    """Also where there are two of them, and one of the user's between."""
+    folders = [tmp_path / name for name in ("mounted-storage", "own", "mounted-live")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "url").write_text("open")
+    done = subprocess.run(
+        [sys.executable, "-c", _READ],
+        env={**os.environ, SECRET_FOLDERS: json.dumps([str(folder) for folder in folders])},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["closed", "open", "closed"]
