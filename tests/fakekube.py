@@ -74,6 +74,7 @@ class FakeKube:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.objects: dict[Key, Manifest] = {}
+        self.namespaces = {"default"}  #: those that objects can be made in
         self.requests: set[tuple[str, str]] = set()  #: verb and resource
         self.forbidden: set[tuple[str, str]] = set()  #: those that it refuses, as for somebody without the Role
         self.away = False  #: answers 503 to everything
@@ -162,6 +163,9 @@ class FakeKube:
         self.objects[key] = found
 
     def _create(self, plural: str, namespace: str, found: Manifest, *, dry_run: bool = False) -> Manifest:
+        if namespace not in self.namespaces:
+            # Only that: a list of one that is not there is empty.
+            raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')
         group, version, kind = KINDS[plural]
         found.setdefault("apiVersion", f"{group}/{version}" if group else version)
         found.setdefault("kind", kind)

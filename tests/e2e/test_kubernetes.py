@@ -16,6 +16,8 @@ import yaml
 
 from tests.e2e.tuner import Tuner, opened, run_python, settled, until
 from tests.fakekube import FakeKube, fake_kube
+from tuner_service.cluster.api import Cluster
+from tuner_service.errors import ClusterError
 
 ROOT = Path(__file__).parents[2]
 _SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tuner-storage"}}
@@ -91,6 +93,23 @@ def test_who_lacks_a_right_is_told(tuner: Tuner, kube: FakeKube) -> None:
     told = tuner("scale", "bowl", "--workers", "2", code=2).err
     assert 'cannot list resource "jobs"' in told
     assert "ask for the chart's Role tuner-submit" in told
+
+
+def test_what_is_not_there_is_told(
+    tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt namespace, a Job or a pod that somebody has deleted meanwhile: in words, not as a traceback."""
+    tuner.add_study("bowl")
+    tuner("create", "studies/bowl.py", *_BOWL)
+    told = tuner("submit", "bowl", *_SMALL, "-n", "typo", code=2).err
+    assert 'in typo: namespaces "typo" not found; say with --namespace where it is' in " ".join(told.split())
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig()))
+    cluster = Cluster()
+    with pytest.raises(ClusterError, match='refuses to change Job gone in default: jobs "gone" not found'):
+        cluster.patch("batch/v1", "Job", "default", "gone", {})
+    with pytest.raises(ClusterError, match='refuses to read the log of gone in default: pods "gone" not found'):
+        list(cluster.logs("default", "gone", follow=False))
+    cluster.delete("batch/v1", "Job", "default", "gone")
 
 
 def _allowed() -> set[tuple[str, str]]:

@@ -62,8 +62,9 @@ class Cluster:
             )
             return True
 
+        what = f"create {manifest['kind']} {manifest['metadata']['name']} in {manifest['metadata']['namespace']}"
         try:
-            return self._ask(call, f"create {manifest['kind']} {manifest['metadata']['name']}")
+            return self._ask(call, what, let_out=409)
         except self._kubernetes.client.ApiException as error:
             if error.status != 409:
                 raise
@@ -78,7 +79,7 @@ class Cluster:
             items: list[Manifest] = found.to_dict()["items"]
             return items
 
-        return self._ask(call, f"list {kind}s")
+        return self._ask(call, f"list {kind}s in {namespace}")
 
     def patch(self, api_version: str, kind: str, namespace: str, name: str, changes: Manifest) -> None:
         """Merge changes into an object."""
@@ -88,7 +89,7 @@ class Cluster:
                 body=changes, namespace=namespace, name=name, content_type=_MERGE, _request_timeout=_TIMEOUT
             )
 
-        self._ask(call, f"change {kind} {name}")
+        self._ask(call, f"change {kind} {name} in {namespace}")
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object with what belongs to it, in the background; one that is gone is none to delete."""
@@ -99,7 +100,7 @@ class Cluster:
             )
 
         try:
-            self._ask(call, f"delete {kind} {name}")
+            self._ask(call, f"delete {kind} {name}", let_out=404)
         except self._kubernetes.client.ApiException as error:
             if error.status != 404:
                 raise
@@ -114,7 +115,7 @@ class Cluster:
                 name=pod, namespace=namespace, follow=follow, _preload_content=False, _request_timeout=_LOG_TIMEOUT
             )
 
-        response = self._ask(call, f"read the log of {pod}")
+        response = self._ask(call, f"read the log of {pod} in {namespace}")
         for piece in response.stream():
             yield piece.decode(errors="replace")
 
@@ -123,8 +124,11 @@ class Cluster:
             self._dynamic = self._kubernetes.dynamic.DynamicClient(self._client)
         return self._dynamic.resources.get(api_version=api_version, kind=kind)
 
-    def _ask(self, call: Callable[[], T], what: str) -> T:
-        """Call, again while the server does not answer; raise what it answers otherwise, in words."""
+    def _ask(self, call: Callable[[], T], what: str, *, let_out: int | None = None) -> T:
+        """Call, again while the server does not answer; raise what it answers otherwise, in words.
+
+        Only an answer of the status ``let_out`` is raised as it is, for who asks knows what it means.
+        """
         import urllib3
 
         def once() -> T:
@@ -135,7 +139,7 @@ class Cluster:
             except self._kubernetes.client.ApiException as error:
                 if error.status in (429, 500, 502, 503, 504) or not error.status:
                     raise Unreachable(_message(error)) from error
-                if error.status in (404, 409):
+                if error.status == let_out:
                     raise
                 raise ClusterError(_refusal(error.status, what, _message(error))) from None
 
@@ -156,5 +160,9 @@ def _message(error: Any) -> str:  # noqa: ANN401 - an ApiException
 
 
 def _refusal(status: int, what: str, message: str) -> str:
-    remedy = {401: "; log in to the cluster again", 403: "; ask for the chart's Role tuner-submit"}.get(status, "")
-    return f"the cluster refuses to {what}: {message}{remedy}"
+    remedies = {
+        401: "; log in to the cluster again",
+        403: "; ask for the chart's Role tuner-submit",
+        404: "; say with --namespace where it is",
+    }
+    return f"the cluster refuses to {what}: {message}{remedies.get(status, '')}"
