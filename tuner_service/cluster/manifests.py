@@ -12,7 +12,7 @@ from typing import Any
 
 from tuner_service.cluster.pool import WorkerPool
 from tuner_service.domain.exit_code import ExitCode
-from tuner_service.errors import ClusterError
+from tuner_service.errors import ClusterError, TunerServiceError
 
 Manifest = dict[str, Any]
 
@@ -79,11 +79,23 @@ def kept_pool(pool: WorkerPool) -> str:
 
 
 def pool_of(job: Manifest) -> WorkerPool:
-    """Return the pool that a Job belongs to, without its code's text."""
-    kept = json.loads(job["metadata"]["annotations"][POOL_ANNOTATION])
-    if kept.get("code"):
-        kept["code"]["sources"] = {}
-    return WorkerPool.check(**kept)
+    """Return the pool that a Job belongs to, without its code's text.
+
+    Raises:
+        ClusterError: If the Job does not say so in this version's words.
+    """
+    try:
+        kept = json.loads(job["metadata"]["annotations"][POOL_ANNOTATION])
+        if kept.get("code"):
+            kept["code"]["sources"] = {}
+        return WorkerPool.check(**kept)
+    except (KeyError, TypeError, AttributeError, ValueError, TunerServiceError) as error:
+        name = job["metadata"]["name"]
+        raise ClusterError(
+            f"the Job {name} was made by another version of tuner-service, or changed: its {POOL_ANNOTATION} "
+            f"cannot be read ({type(error).__name__}: {error}). Use the version that submitted it, or delete it "
+            "and submit again"
+        ) from None
 
 
 def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:

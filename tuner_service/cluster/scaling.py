@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from tuner_service.cluster.api import Cluster
 from tuner_service.cluster.manifests import Manifest, pool_of
 from tuner_service.cluster.submitting import has_ended, resize
 from tuner_service.coordinator.scaling import ElasticPool
+from tuner_service.errors import ClusterError
 
+_log = logging.getLogger(__name__)
 _OURS = "app.kubernetes.io/managed-by=tuner"
 
 
@@ -21,11 +24,15 @@ class JobScaler:
         self._jobs: dict[str, list[Manifest]] = {}
 
     def pools(self) -> Sequence[ElasticPool]:
-        """Return the pools whose size is the coordinator's to choose."""
+        """Return the pools whose size is the coordinator's to choose; a Job that cannot be read is none of them."""
         self._jobs = {}
         for job in self._cluster.find("batch/v1", "Job", self._namespace, label_selector=_OURS):
-            if not has_ended(job):
+            if has_ended(job):
+                continue
+            try:
                 self._jobs.setdefault(pool_of(job).name, []).append(job)
+            except ClusterError as error:
+                _log.warning("%s; left alone", error)
         return [found for jobs in self._jobs.values() if (found := _elastic(jobs)) is not None]
 
     def resize(self, pool: ElasticPool, workers: int) -> None:

@@ -76,21 +76,26 @@ def open_trials(study: StudyRecord, attempts: Sequence[Attempt]) -> int:
 def scale(storage: LedgerStorage, scaler: Scaler) -> None:
     """Look once at all elastic pools, and give each study as many workers as it can use.
 
-    One whose study has ended is left alone: its workers end by themselves.
+    One whose study has ended is left alone: its workers end by themselves. One that the cluster refuses to change
+    stands in no other's way.
 
     Raises:
         StorageError: If the storage does not answer.
     """
     try:
-        for pool in scaler.pools():
-            try:
-                study = storage.study(pool.study)
-            except StudyNotFoundError:
-                continue
-            if study.ending is None:
-                _scale(storage, scaler, pool, study)
+        pools = scaler.pools()
     except ClusterError as error:
         _log.warning("%s; trying again", error)
+        return
+    for pool in pools:
+        try:
+            study = storage.study(pool.study)
+            if study.ending is None:
+                _scale(storage, scaler, pool, study)
+        except StudyNotFoundError:
+            continue
+        except ClusterError as error:
+            _log.warning("%s; trying again", error)
 
 
 def _scale(storage: LedgerStorage, scaler: Scaler, pool: ElasticPool, study: StudyRecord) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tuner_service.cluster import submitting
 from tuner_service.cluster.api import Cluster
-from tuner_service.cluster.manifests import Manifest, render
+from tuner_service.cluster.manifests import POOL_ANNOTATION, Manifest, pool_of, render
 from tuner_service.cluster.pool import WorkerPool
 from tuner_service.cluster.scaling import JobScaler
 from tuner_service.coordinator.scaling import ElasticPool
@@ -73,6 +73,26 @@ def test_only_elastic_pools_are_the_coordinators() -> None:
     jobs.there["tuner-ended"]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     found = JobScaler(cast("Cluster", jobs), "default").pools()
     assert found == [ElasticPool("digits", "tuner-digits", workers=2, slots=2, minimum=2, maximum=8)]
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({POOL_ANNOTATION: "workers: 8"}, id="no JSON"),
+        pytest.param({POOL_ANNOTATION: "[]"}, id="no mapping"),
+        pytest.param({POOL_ANNOTATION: '{"study": "other", "image": "x", "priority": 3}'}, id="an unknown field"),
+    ],
+)
+def test_a_job_of_another_version_is_left_alone(annotations: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    """The others are scaled; who asks for this one in particular is told what to do."""
+    jobs = Jobs(pool(), pool("other"))
+    jobs.there["tuner-other"]["metadata"]["annotations"] = annotations
+    (found,) = JobScaler(cast("Cluster", jobs), "default").pools()
+    assert found.study == "digits"
+    assert "the Job tuner-other was made by another version" in caplog.text
+    with pytest.raises(ClusterError, match="delete it and submit again"):
+        pool_of(jobs.there["tuner-other"])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 
 import pytest
@@ -59,10 +59,10 @@ def test_open_trials_are_counted(control: Control, ending: Ending | None, attemp
 
 
 class Pools:
-    """A scaler that notes what it is asked for, or is away."""
+    """A scaler that notes what it is asked for, refuses some studies, or is away."""
 
-    def __init__(self, *pools: ElasticPool, away: bool = False) -> None:
-        self._pools, self._away = pools, away
+    def __init__(self, *pools: ElasticPool, away: bool = False, refuses: Collection[str] = ()) -> None:
+        self._pools, self._away, self._refuses = pools, away, refuses
         self.asked: dict[str, int] = {}
 
     def pools(self) -> Sequence[ElasticPool]:
@@ -73,6 +73,8 @@ class Pools:
 
     def resize(self, pool: ElasticPool, workers: int) -> None:
         """Note it."""
+        if pool.study in self._refuses:
+            raise ClusterError(f"the cluster refuses to change Job {pool.name}")
         self.asked[pool.study] = workers
 
 
@@ -97,6 +99,19 @@ def test_only_what_changes_is_asked_for(sqlite_url: str, caplog: pytest.LogCaptu
         storage.end_study(study.study_id, Ending.STOPPED)
         scale(storage, ended := Pools(pool(workers=6)))
         assert ended.asked == {}
+
+
+def test_a_pool_that_is_refused_stands_in_no_others_way(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are scaled, and the refusal is a warning."""
+    with closing(open_storage(sqlite_url)) as storage:
+        storage.create_tables()
+        storage.create_study(make_new_study(trials=6))
+        storage.create_study(make_new_study(name="other", trials=3))
+        other = ElasticPool("other", "tuner-other", 1, 1, 1, 8)
+        with caplog.at_level(logging.WARNING):
+            scale(storage, found := Pools(pool(), other, refuses=["digits"]))
+        assert found.asked == {"other": 3}
+        assert "refuses to change Job tuner-digits; trying again" in caplog.text
 
 
 def test_a_trial_that_takes_two_gpus_takes_two_slots(sqlite_url: str) -> None:
