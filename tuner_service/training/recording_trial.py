@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from tuner_service.domain.finding import Finding, Level
 from tuner_service.errors import StudyFileError
 from tuner_service.training.hp_kinds import HyperParameter
-from tuner_service.training.remote_trial import Pipe, RemoteTrial, check_choices, suggest
+from tuner_service.training.remote_trial import Pipe, RemoteTrial, own_choice, plain_choices, suggest
 
 
 class _Drawing(Pipe):
@@ -64,12 +64,12 @@ class RecordingTrial(RemoteTrial):
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ANN401
         try:
-            check_choices(name, choices)
+            plain = plain_choices(name, choices)
         except StudyFileError as error:
             self.note(Level.ERROR, "unkept-choice", str(error))
             return choices[0]
-        made = self._made(name, lambda: CategoricalDistribution(choices))
-        return None if made is None else self._suggest(name, made)
+        made = self._made(name, lambda: CategoricalDistribution(plain))
+        return None if made is None else own_choice(self._suggest(name, made), plain, choices)
 
     def defined(self, parameter: HyperParameter, first: HyperParameter | None) -> None:
         """Look at a hyperparameter of KerasTuner's, which checks neither a default nor a second definition."""

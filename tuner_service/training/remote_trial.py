@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalChoiceType,
@@ -97,8 +98,8 @@ class RemoteTrial(BaseTrial):
         return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[CategoricalChoiceType]) -> Any:  # noqa: ANN401
-        check_choices(name, choices)
-        return self._suggest(name, CategoricalDistribution(choices))
+        plain = plain_choices(name, choices)
+        return own_choice(self._suggest(name, CategoricalDistribution(plain)), plain, choices)
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
         return self.suggest_float(name, low, high)
@@ -202,15 +203,15 @@ def suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
     raise TypeError(f"parameter {name!r} has a distribution of an unknown kind, {distribution!r}")
 
 
-def check_choices(name: str, choices: Sequence[Any]) -> None:
-    """Raise ``StudyFileError`` for a choice that a database does not give back as it was."""
+def plain_choices(name: str, choices: Sequence[Any]) -> list[CategoricalChoiceType]:
+    """Return choices as a database gives them back: NumPy's scalars and members of enums become what they hold.
+
+    Raises:
+        StudyFileError: If a choice would come back as another one, or cannot be kept.
+    """
+    plain = [_plain(name, choice) for choice in choices]
     seen: dict[Any, Any] = {}
-    for choice in choices:
-        if choice is not None and not isinstance(choice, str | int | float | bool):
-            raise StudyFileError(
-                f"parameter {name!r} has the choice {choice!r}, a {type(choice).__name__}, which a database cannot "
-                "keep; choose among text, numbers, True, False and None, and look the object up in a dictionary"
-            )
+    for choice in plain:
         equal = seen.setdefault(choice, choice)
         if type(equal) is not type(choice):
             # Optuna keeps a choice by its place in the list, and takes the first equal one for it.
@@ -218,6 +219,29 @@ def check_choices(name: str, choices: Sequence[Any]) -> None:
                 f"parameter {name!r} has the choices {equal!r} and {choice!r}, which are equal, so that the database "
                 "has the first for both; leave one out, or name them by text and look the value up in a dictionary"
             )
+    return plain
+
+
+def _plain(name: str, choice: Any) -> CategoricalChoiceType:  # noqa: ANN401 - whatever the study's code has
+    match choice.item() if isinstance(choice, np.generic) else choice:
+        case None | bool() as same:
+            return same
+        # Not str(), which an enum may have of its own; these return a copy of the plain type.
+        case str() as text:
+            return str.__str__(text)
+        case int() as whole:
+            return int.__int__(whole)
+        case float() as number:
+            return float.__float__(number)
+    raise StudyFileError(
+        f"parameter {name!r} has the choice {choice!r}, a {type(choice).__name__}, which a database cannot "
+        "keep; choose among text, numbers, True, False and None, and look the object up in a dictionary"
+    )
+
+
+def own_choice(value: Any, plain: Sequence[Any], choices: Sequence[Any]) -> Any:  # noqa: ANN401 - any choice
+    """Return the study's own object for a plain value; what an earlier call with other choices drew stays as it is."""
+    return tuple(choices)[plain.index(value)] if value in plain else value
 
 
 def check_attribute(key: str, value: object) -> None:

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-import pytest
+import enum
+import json
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
+
+from tests.unit.training.fakes import FakePipe
 from tuner_service.errors import StudyFileError
-from tuner_service.training.remote_trial import check_choices
+from tuner_service.search.space import contains
+from tuner_service.training.recording_trial import RecordingTrial
+from tuner_service.training.remote_trial import RemoteTrial, plain_choices
+
+
+class _Text(enum.StrEnum):
+    RELU = "relu"
+    GELU = "gelu"
+
+
+class _Mixed(str, enum.Enum):  # noqa: UP042 - what its text is differs from StrEnum's
+    RELU = "relu"
+
+
+class _Whole(enum.IntEnum):
+    SMALL = 8
+    LARGE = 64
 
 
 @pytest.mark.parametrize(
@@ -18,7 +42,7 @@ from tuner_service.training.remote_trial import check_choices
 )
 def test_choices_that_come_back_as_they_were_are_accepted(choices: list[object]) -> None:
     """Text, numbers, truth values and nothing."""
-    check_choices("p", choices)
+    assert plain_choices("p", choices) == choices
 
 
 @pytest.mark.parametrize(
@@ -32,4 +56,33 @@ def test_choices_that_come_back_as_they_were_are_accepted(choices: list[object])
 def test_choices_that_would_come_back_as_others_are_refused(choices: list[object], said: str) -> None:
     """Optuna records the place of a choice in its list, and finds it by comparing: a retry would train the other."""
     with pytest.raises(StudyFileError, match=said):
-        check_choices("p", choices)
+        plain_choices("p", choices)
+
+
+@pytest.mark.parametrize(
+    ("choices", "plain"),
+    [
+        pytest.param(np.logspace(-4, -2, 3), [1e-4, 1e-3, 1e-2], id="an array of numbers"),
+        pytest.param(np.arange(1, 3), [1, 2], id="an array of whole numbers"),
+        pytest.param(np.array(["a", "b"]), ["a", "b"], id="an array of text"),
+        pytest.param([np.float32(0.5), np.bool_(True), None], [0.5, True, None], id="NumPy's scalars"),
+        pytest.param(list(_Text), ["relu", "gelu"], id="an enum of text"),
+        pytest.param([_Mixed.RELU], ["relu"], id="an enum whose text is its name"),
+        pytest.param(list(_Whole), [8, 64], id="an enum of whole numbers"),
+        pytest.param({"a": 1, "b": 2}.keys(), ["a", "b"], id="the keys of a dictionary"),
+    ],
+)
+def test_a_choice_is_recorded_plain_and_the_study_gets_its_own(choices: Sequence[Any], plain: list[object]) -> None:
+    """Retries, grid cells and enqueued points come back from the database as JSON, and are found among the choices."""
+
+    def suggest(_name: str, distribution: CategoricalDistribution) -> object:
+        assert [(type(one), one) for one in distribution.choices] == [(type(one), one) for one in plain]
+        given = json.loads(json.dumps(plain[-1]))
+        assert contains(json_to_distribution(distribution_to_json(distribution)), given)
+        assert contains(distribution, given)
+        return given
+
+    value = RemoteTrial(FakePipe(suggest=suggest), 0, 0.0).suggest_categorical("p", choices)
+    assert (type(value), value) == (type(tuple(choices)[-1]), tuple(choices)[-1])
+    drawn = RecordingTrial("study.py", 0).suggest_categorical("p", choices)
+    assert type(drawn) in {type(one) for one in choices}
