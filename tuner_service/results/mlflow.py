@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -81,7 +82,8 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
                 client.log_batch(key, metrics=batch)
             client.set_terminated(key, _STATUS[attempt.state], end)
     except MlflowException as error:
-        first = str(error).splitlines()[0]
+        # The client names the whole address, with the password that may be in it.
+        first = re.sub(r"://\S*@", "://***@", str(error).splitlines()[0])
         raise SpecError(f"the MLflow server of --mlflow refused: {first}") from None
     return len(new)
 

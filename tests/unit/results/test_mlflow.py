@@ -13,13 +13,13 @@ import pytest
 from tests.records import make_attempt, make_spec, make_study
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.trial import Trial
+from tuner_service.errors import SpecError
 from tuner_service.results.mlflow import export_mlflow
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import CURVE_FILE
 
-# It makes a database of MLflow's, which takes ten seconds.
-pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def _trial(number: int, reason: Reason | None, **fields: object) -> Trial:
@@ -28,6 +28,8 @@ def _trial(number: int, reason: Reason | None, **fields: object) -> Trial:
     return Trial(attempt, params={"units": 8}, reported={1: 0.1, 3: 0.5}, started_at=10.0)
 
 
+# It makes a database of MLflow's, which takes ten seconds.
+@pytest.mark.soak
 def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
     """Each trial that has ended is a run with its parameters and curve; a second export adds what has ended since."""
     from mlflow import MlflowClient
@@ -71,3 +73,15 @@ def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
     assert run.data.metrics == {"objective/val_accuracy": 0.5, "run-1/loss": 1.0, "run-2/loss": 3.0}
     curve = client.get_metric_history(run.info.run_id, "run-2/loss")
     assert [(one.step, one.value) for one in curve] == [(1, 4.0), (3, 3.0)]
+
+
+@pytest.mark.parametrize("password", ["SECRET", "SEC/RET"])
+def test_a_servers_password_is_not_shown(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's error names the whole address of a server that is down, or that it cannot read."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    storage = create_autospec(LedgerStorage, instance=True)
+    storage.study.return_value, storage.trials.return_value = make_study(), []
+    with pytest.raises(SpecError, match="the MLflow server of --mlflow refused") as refused:
+        export_mlflow(storage, "digits", f"http://ada:{password}@127.0.0.1:1")
+    assert "RET" not in str(refused.value)
+    assert refused.value.__cause__ is None
