@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import re
 import runpy
@@ -109,9 +110,15 @@ def test_commands_named_in_the_text_exist(page: Path) -> None:
 
 
 def test_every_command_is_in_the_manual() -> None:
-    """No command has to be found by chance."""
+    """No command has to be found by chance, nor one of a group."""
     text = "\n".join(page.read_text() for page in PAGES)
-    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", text)] == []
+    names = [
+        f"{name} {inner}".strip()
+        for name, command in COMMANDS.items()
+        for inner, one in getattr(command, "commands", {"": command}).items()
+        if not one.hidden
+    ]
+    assert [name for name in names if not re.search(rf"\btuner {name}\b", text)] == []
 
 
 def test_make_targets_exist() -> None:
@@ -155,9 +162,34 @@ def test_modules_named_in_a_room_are_there() -> None:
             "param_dictionary",
             "checkpoint",
             "evaluation",
+            "without_tensorflow",
         ),
         "storage": ("ledger_storage", "tables", "sql/fence"),
-        "domain": ("spec", "sampler", "pruner", "limits", "override", "outcome", "attempt", "code", "study"),
+        "domain": (
+            "spec",
+            "sampler",
+            "pruner",
+            "limits",
+            "override",
+            "outcome",
+            "attempt",
+            "code",
+            "study",
+            "comparison",
+            "forecast",
+            "revision",
+            "rules",
+            "finding",
+            "provenance",
+            "code_change",
+            "objective_value",
+            "folds",
+            "run",
+            "score",
+            "measured",
+            "engine",
+            "seeds",
+        ),
         "cluster": ("pool", "manifests", "api", "submitting", "reasons"),
         "results": ("summary", "trials", "export", "model", "doctor"),
         "coordinator": ("studies", "control", "collect", "loop", "local_workers"),
@@ -176,6 +208,38 @@ def test_outcomes_are_those_of_the_code() -> None:
         r"^\| `(\w+)` \| (COMPLETE|PRUNED|FAIL) \| (\w+) \|", (ROOT / "docs/reliability.md").read_text(), re.MULTILINE
     )
     assert rows == [(str(reason), str(rule.state), str(rule.counts)) for reason, rule in RULES.items()]
+
+
+def test_rules_of_check_are_those_of_the_code() -> None:
+    """The table of what `check` finds has every rule that the code has, and no other."""
+    section = (ROOT / "docs/search.md").read_text().split("\n## Before it starts: check\n")[1].split("\n## ")[0]
+    described = {
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
+    }
+    found = set()
+    for path in (ROOT / "tuner_service").glob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="Finding") | ast.Attribute(attr="note"), args=[ast.Attribute(), rule, *_]
+                ):
+                    found.add(_written(rule))
+                case ast.Call(func=ast.Attribute(attr="_stage"), args=[rule, *_]):
+                    found.add(_written(rule))
+    # Where a rule names the parts that have rows in common, one of them stands for all.
+    assert {re.sub("^(test|validation)-in-(validation|train)$", "{}-in-{}", one) for one in described} == {
+        re.sub("^test-in-", "{}-in-", one) for one in found - {""}
+    }
+
+
+def _written(node: ast.expr) -> str:
+    """Return text as it stands in the code, with braces for what an f-string fills in; nothing for a variable."""
+    match node:
+        case ast.Constant(value=str(value)):
+            return value
+        case ast.JoinedStr(values=values):
+            return "".join("{}" if isinstance(one, ast.FormattedValue) else _written(one) for one in values)
+    return ""
 
 
 def test_messages_are_those_of_the_code() -> None:
