@@ -1,9 +1,10 @@
 """Trials an hour: the same list of configurations and epochs in this service, KerasTuner and a plain Optuna script.
 
-    python -m benchmarks.trial_throughput [--tasks R3 R6] [--peers tensorflow] [--rounds 3] [--idx FOLDER] [--quick]
+    python -m benchmarks.trial_throughput [--tasks R2 R3 R6] [--peers tensorflow] [--rounds 3] [--idx FOLDER] [--quick]
 
-R3 is the small regression of studies/keras_tuner_regression.py with 100 configurations, R6 the perceptron of
-studies/keras_tuner_mnist.py on 50 000 images, judged on 10 000. Each run is a whole process, imports included; with
+R2 and R3 are small regressions with 100 configurations: one layer in benchmarks/studies/units_regression.py, one to
+three in studies/keras_tuner_regression.py. R6 is the perceptron of studies/keras_tuner_mnist.py on 50 000 images,
+judged on 10 000. Each run is a whole process, imports included; with
 ``--peers tensorflow jax`` the peers run on both.
 """
 
@@ -22,6 +23,11 @@ from benchmarks.page import alternating, medians, ratio, seconds, table, write
 from benchmarks.processes import BACKENDS, Run, run_peer, run_tuner
 
 Configuration = dict[str, object]
+
+
+def draw_units(dice: random.Random) -> Configuration:
+    """Return a configuration of benchmarks/studies/units_regression.py."""
+    return {"units": 32 * dice.randint(1, 8), "learning_rate": 10 ** dice.uniform(-4, -2)}
 
 
 def draw_regression(dice: random.Random) -> Configuration:
@@ -58,6 +64,7 @@ class Task:
 
 
 TASKS = {
+    "R2": Task("units_regression", "val_loss", draw_units, 100, 10, {"tensorflow": 4, "jax": 8}),
     "R3": Task("keras_tuner_regression", "val_loss", draw_regression, 100, 10, {"tensorflow": 4, "jax": 8}),
     "R6": Task("keras_tuner_mnist", "val_accuracy", draw_mnist, 5, 5, {"tensorflow": 4, "jax": 8}),
 }
