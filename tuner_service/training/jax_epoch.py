@@ -53,8 +53,11 @@ class JaxEpoch:
 
     def build(self) -> None:
         """Give the network all its variables."""
+        # Its numbers are not looked at; rows of the data would be gathered by a program that has to be compiled.
+        rows = len(self._some_rows)
+        batch = keras.tree.map_structure(lambda array: np.zeros((rows, *array.shape[1:]), array.dtype), self.part)
         # What `fit` does first. Keras has no public name for it; without this one the network goes to `fit`.
-        self._model._symbolic_build(data_batch=self._batch(self.part, self._some_rows))
+        self._model._symbolic_build(data_batch=batch)
 
     @property
     def values(self) -> State:
