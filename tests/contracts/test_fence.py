@@ -66,6 +66,11 @@ def _finish(storage: LedgerStorage) -> int:
             "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (%s, 'x', 0, '{}')",
             id="a late parameter",
         ),
+        pytest.param(
+            "CREATE TEMP TABLE trials (trial_id int, number int, state text); "
+            "UPDATE public.trials SET state = 'RUNNING' WHERE trial_id = %s",
+            id="another state behind a table of its own",
+        ),
     ],
 )
 def test_a_trial_that_has_ended_is_never_changed(worker: tuple[LedgerStorage, Any], statement: str) -> None:
@@ -86,3 +91,24 @@ def test_a_trial_that_runs_can_be_changed(worker: tuple[LedgerStorage, Any]) -> 
     assert claim is not None
     cursor.execute("UPDATE trials SET datetime_start = now() WHERE trial_id = %s", (claim.trial_id,))
     assert cursor.rowcount == 1
+
+
+@pytest.mark.parametrize("mend", ["create_tables", "migrate_tables"])
+def test_the_fence_of_an_older_version_is_mended(
+    postgres_url: str, worker: tuple[LedgerStorage, Any], mend: str
+) -> None:
+    """It looked first among the temporary tables, and had no part around what the users want."""
+    trial_id = _finish(worker[0])
+    with closing(psycopg2.connect(postgres_url)) as connection, connection, connection.cursor() as cursor:
+        for function in ("tuner_owns_trials", "tuner_fence_trial"):
+            cursor.execute(f"ALTER FUNCTION {function}() RESET search_path")
+        cursor.execute("DROP TRIGGER tuner_fence ON tuner_studies")
+    worker[0].create_tables()  # is not its to mend, and no error
+    worker[1].execute("CREATE TEMP TABLE trials (trial_id int, number int, state text)")
+    change = "UPDATE public.trials SET state = state WHERE trial_id = %s"
+    worker[1].execute(change, (trial_id,))
+    with closing(open_storage(postgres_url)) as owner:
+        getattr(owner, mend)()
+    worker[1].execute("CREATE TEMP TABLE IF NOT EXISTS trials (trial_id int, number int, state text)")
+    with pytest.raises(psycopg2.errors.RaiseException, match="has ended and cannot be changed"):
+        worker[1].execute(change, (trial_id,))

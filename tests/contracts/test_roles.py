@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import psycopg2
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from tests.records import make_new_study
 from tests.servers import PostgresServer
@@ -141,8 +142,11 @@ def test_a_worker_does_its_work(storage_of: Callable[[str], LedgerStorage], stud
         pytest.param("UPDATE tuner_studies SET budget = 1000", id="enlarge a budget"),
         pytest.param("UPDATE tuner_studies SET code = 'other'", id="accept other code"),
         pytest.param("UPDATE tuner_studies SET control = 'stop'", id="stop a study"),
+        pytest.param("UPDATE tuner_studies SET control = 'pause', ending = NULL", id="pause a study"),
+        pytest.param("ALTER FUNCTION tuner_owns_trials() RESET search_path", id="loosen the fence"),
         pytest.param("UPDATE trials SET number = 7", id="renumber trials"),
         pytest.param("UPDATE trials SET state = 'RUNNING' WHERE trial_id = {ended}", id="reopen a trial"),
+        pytest.param("CREATE TEMP TABLE trials (trial_id int)", id="make a temporary table"),
         pytest.param("UPDATE trial_values SET value = 1e9", id="better a value"),
         pytest.param(
             "INSERT INTO trial_values (trial_id, objective, value) VALUES ({ended}, 1, 1e9)",
@@ -180,6 +184,20 @@ def test_a_worker_can_do_no_more(sql_of: Callable[[str], Any], ended: int, state
         )
     ):
         sql_of("worker").execute(statement.format(ended=ended))
+
+
+def test_a_worker_cancels_what_runs_where_a_stopping_rule_says_so(storage_of: Callable[[str], LedgerStorage]) -> None:
+    """It is the only thing that it can want of a study, and it cannot take it back."""
+    coordinator, worker = storage_of("coordinator"), storage_of("worker")
+    stop = {"target": 0.5, "running": "cancel"}
+    study = coordinator.create_study(make_new_study(name=f"study-{next(_numbers)}", trials=3, stop=stop))
+    reconcile(worker, study.name)
+    claims = [worker.claim(study.study_id, "w", lease_s=60, code="c0de") for _ in range(2)]
+    assert claims[0] is not None
+    worker.settle(claims[0].trial_id, "w", Outcome(Reason.FINISHED, 0.5, epochs=3))
+    assert reconcile(worker, study.name).control is Control.CANCEL
+    with pytest.raises(DBAPIError, match="can be cancelled by this role, and nothing else"):
+        worker.set_control(study.study_id, Control.PAUSE)
 
 
 def test_a_coordinator_creates_and_steers(storage_of: Callable[[str], LedgerStorage], study: StudyRecord) -> None:

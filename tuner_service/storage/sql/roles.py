@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, text
 
 from tuner_service.errors import StorageError
 from tuner_service.storage import tables as t
+from tuner_service.storage.sql.fence import fence_owned_by, fence_sql
 
 #: What a worker may do beside reading: reconcile, claim, settle, and what samplers keep with studies and trials.
 #: Columns are named wherever the others decide what a trial or a study is. No row can be deleted.
@@ -24,7 +25,8 @@ _WORKER: Mapping[Table, tuple[str, ...]] = {
     t.trial_intermediate_values: ("INSERT", "UPDATE (intermediate_value, intermediate_value_type)"),
     t.trial_user_attributes: ("INSERT", "UPDATE (value_json)"),
     t.trial_system_attributes: ("INSERT", "UPDATE (value_json)"),
-    t.tuner_studies: ("UPDATE (seen_at, judge_from, reconciled_at, ending, ending_message, ended_at)",),
+    # The fence lets it set no other control than that a stopping rule cancels what runs.
+    t.tuner_studies: ("UPDATE (seen_at, judge_from, reconciled_at, ending, ending_message, ended_at, control)",),
     t.tuner_attempts: (
         "INSERT",
         "UPDATE (owner, lease_until, claimed_at, code, ended_at, reason, epoch, run, resumed_from, checkpoint, "
@@ -39,7 +41,7 @@ _WORKER: Mapping[Table, tuple[str, ...]] = {
 _COORDINATOR: Mapping[Table, tuple[str, ...]] = {
     t.studies: ("INSERT",),
     t.study_directions: ("INSERT",),
-    t.tuner_studies: ("INSERT", "UPDATE (budget, code, control, resumed_at, spec)"),
+    t.tuner_studies: ("INSERT", "UPDATE (budget, code, resumed_at, spec)"),
     t.tuner_points: ("INSERT",),
     t.tuner_scores: ("INSERT",),
 }
@@ -80,12 +82,15 @@ def roles_sql(prefix: str) -> list[str]:
     others = ", ".join(name for role, name in names.items() if role is not Role.OWNER)
     statements = [_create_role(f"{prefix}_{role}") for role in Role]
     statements += [
+        *fence_sql("public"),
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        "DO $$ BEGIN EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); END $$",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {others}",
         f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {others}",
         f"GRANT USAGE ON SCHEMA public TO {everyone}",
         f"GRANT CREATE ON SCHEMA public TO {names[Role.OWNER]}",
         *(f"ALTER TABLE {name} OWNER TO {names[Role.OWNER]}" for name in _table_names()),
+        *fence_owned_by(names[Role.OWNER], "public"),
         *(f"GRANT SELECT ON {name} TO {others}" for name in _table_names()),
     ]
     for role in (Role.WORKER, Role.COORDINATOR):

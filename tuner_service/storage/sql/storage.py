@@ -62,6 +62,8 @@ class SqlLedgerStorage:
             migrate_optuna_tables(self._url)
             with self._write() as connection:
                 migrate(connection, self._url)
+                if self._url.backend == "postgresql":
+                    raise_fence(connection)
         self.check_tables()
         return version
 
