@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tuner_service.cli import options as o
 from tuner_service.cli.output import count, duration, fits, out, print_json, print_note, table, text
@@ -95,7 +96,7 @@ def status_lines(summary: Summary) -> list[str]:
     left = f", {left_words(summary)} left" if study.ending is None and summary.seconds_left is not None else ""
     running = f"{len(summary.running)} running, " if study.ending is None or summary.running else ""
     lines = [
-        f"[bold]{escape(study.name)}[/]  {_coloured(summary.state)}{escape(_because(summary))}",
+        f"[bold]{escape(study.name)}[/]  {_coloured(summary.state).markup}{escape(_because(summary))}",
         f"trials   {summary.settled} of {study.budget} settled: {summary.complete} complete, {summary.pruned} pruned, "
         f"{summary.failed} failed; {running}{summary.retries} retried{left}",
         f"epochs   {summary.epochs_trained} trained, {summary.epochs_saved} saved by pruning",
@@ -114,7 +115,10 @@ def status_lines(summary: Summary) -> list[str]:
 def trials(
     study: o.Study,
     storage: o.Storage = None,
-    state: Annotated[list[str] | None, typer.Option("--state", help="Only trials in this state.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="Only trials in this state."),
+    ] = None,
     sort: Annotated[SortBy, typer.Option("--sort", help="The order; by value, the best first.")] = SortBy.NUMBER,
     json: o.Json = False,
 ) -> None:
@@ -174,7 +178,7 @@ def show(
     attempt = trial.attempt
     out.print(
         f"[bold]trial {attempt.number}[/] of {escape(study)}  "
-        f"{_coloured(str(attempt.reason or attempt.state).lower())}"
+        f"{_coloured(str(attempt.reason or attempt.state).lower()).markup}"
         f"  (configuration {attempt.configuration}, attempt {attempt.attempt + 1})"
     )
     if attempt.value is not None:
@@ -322,5 +326,5 @@ _COLOURS = {
 }  # fmt: skip
 
 
-def _coloured(word: str) -> str:
-    return f"[{_COLOURS.get(word, 'red')}]{word}[/]"
+def _coloured(word: str) -> Text:
+    return Text(word, _COLOURS.get(word, "red"))

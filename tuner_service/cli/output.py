@@ -46,21 +46,17 @@ def print_note(message: str) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> Table:
     """Return a table; the columns named in ``right`` hold numbers."""
     made = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=False)
-    cells = [[_cell(value) for value in row] for row in rows]
+    # As text: a study's own words may look like markup. What is in colour comes as text already.
+    cells = [[value if isinstance(value, Text) else Text(text(value)) for value in row] for row in rows]
     for index, column in enumerate(columns):
-        widths = [len(column), *(Text.from_markup(row[index]).cell_len for row in cells)]
+        widths = [len(column), *(row[index].cell_len for row in cells)]
         # The last column gives way where the terminal is narrow.
         min_width = None if index == len(columns) - 1 else max(widths)
         justify: JustifyMethod = "right" if column in right else "left"
-        made.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=min_width)
+        made.add_column(Text(column), justify=justify, no_wrap=True, overflow="ellipsis", min_width=min_width)
     for row in cells:
         made.add_row(*row)
     return made
-
-
-def _cell(value: object) -> str:
-    """Return a cell's markup; text that is in colour already is left as it is."""
-    return value if isinstance(value, str) and value.startswith("[") else escape(text(value))
 
 
 def fits(made: Table) -> bool:

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tuner_service.cli import options as o
 from tuner_service.cli.output import count, out, print_json, print_note, table
@@ -127,7 +128,7 @@ def doctor(storage: o.Storage = None, json: o.Json = False) -> None:
     if json:
         print_json("findings", [finding.__dict__ for finding in findings])
     else:
-        marks = {True: "[green]ok[/]", False: "[red]wrong[/]", None: "[yellow]note[/]"}
+        marks = {True: Text("ok", "green"), False: Text("wrong", "red"), None: Text("note", "yellow")}
         out.print(table(("", "what", "found"), [(marks[one.good], one.what, one.found) for one in findings]))
     if any(one.good is False for one in findings):
         sys.exit(ExitCode.NOT_GOOD)
