@@ -173,7 +173,7 @@ def show(
     trial = reading.trial(ledger, study, number)
     curves = reading.curves(record, number)
     if json:
-        print_json("trial", {**exporting.trial_fields(trial), "curves": curves})
+        print_json("trial", {**exporting.trial_fields(trial), "curves": exporting.plain(curves)})
         return
     attempt = trial.attempt
     out.print(
