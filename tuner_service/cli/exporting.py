@@ -68,7 +68,9 @@ def export(
         int | None, typer.Argument(metavar="[N]", help="With --model: this trial's, not the best one's.")
     ] = None,
     storage: o.Storage = None,
-    form: Annotated[ExportFormat, typer.Option("--format", help="Of the trials.")] = ExportFormat.JSON,
+    form: Annotated[
+        ExportFormat | None, typer.Option("--format", help="Format of the trials; without one json.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trials there, not to the terminal.")
     ] = None,
@@ -97,6 +99,12 @@ def export(
         raise SpecError(f"{' and '.join(given)} go to different places; call export once for each")
     if follow and tensorboard is None:
         raise SpecError("--follow goes on writing for TensorBoard; say where with --tensorboard DIR")
+    if given and (idle := [name for name, value in (("--output", output), ("--format", form)) if value is not None]):
+        raise SpecError(f"{' and '.join(idle)} say how the trials are written as text; leave them out with {given[0]}")
+    if number is not None and model is None:
+        raise SpecError(
+            f"a number chooses a model; say --model DIR, or take one trial's figures from `tuner show {study} {number}`"
+        )
     ledger = o.connect(storage)
     if tensorboard is not None:
         _to_tensorboard(ledger, study, tensorboard, follow=follow)
@@ -115,11 +123,7 @@ def export(
     if model is not None:
         print_model(export_model(ledger, study, model, studies=studies, number=number))
         return
-    if number is not None:
-        raise SpecError(
-            f"a number chooses a model; say --model DIR, or take one trial's figures from `tuner show {study} {number}`"
-        )
-    content = exporting.export(ledger, study, form.value)
+    content = exporting.export(ledger, study, (form or ExportFormat.JSON).value)
     if output is None:
         print(content, end="")
         return
@@ -164,9 +168,9 @@ def refit(
     refit = found.refit
     rows = Table.grid(padding=(0, 2))
     rows.add_row("model", f"{escape(str(found.path))}, the parameters of trial {found.trial.attempt.number}")
-    rows.add_row("epochs", f"{refit.epochs}: {found.why}")
+    rows.add_row("epochs", escape(f"{refit.epochs}: {found.why}"))
     if refit.left_out:
-        rows.add_row("left out", f"{', '.join(refit.left_out)}: there is no validation data to watch")
+        rows.add_row("left out", escape(f"{', '.join(refit.left_out)}: there is no validation data to watch"))
     for part, metrics in (("train and validation", refit.train), ("test", refit.test)):
         if metrics is not None:
             rows.add_row(f"on {part} data", escape(metrics_words(metrics)))
