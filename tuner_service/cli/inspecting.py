@@ -117,7 +117,7 @@ def trials(
     storage: o.Storage = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", help="Only trials in this state."),
+        typer.Option("--state", help="Only trials in this state: running, complete, pruned or fail; may be repeated."),
     ] = None,
     sort: Annotated[SortBy, typer.Option("--sort", help="The order; by value, the best first.")] = SortBy.NUMBER,
     json: o.Json = False,

@@ -33,12 +33,12 @@ MinWorkers = Annotated[
     int | None,
     typer.Option("--min-workers", min=1, help="Let the coordinator choose how many, from these to --workers."),
 ]
-Gpus = Annotated[int, typer.Option("--gpus", min=0, help="Of each worker.")]
+Gpus = Annotated[int, typer.Option("--gpus", min=0, help="GPUs for each worker.")]
 GpuResource = Annotated[
     str, typer.Option("--gpu-resource", help="What a GPU is called; a MIG slice is nvidia.com/mig-1g.10gb.")
 ]
-Cpu = Annotated[str, typer.Option("--cpu", help="Cores requested for each.")]
-Memory = Annotated[str, typer.Option("--memory", help="Of each: requested, and not more.")]
+Cpu = Annotated[str, typer.Option("--cpu", help="Cores requested for each worker.")]
+Memory = Annotated[str, typer.Option("--memory", help="Memory of each worker: request and limit.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where the workers run.")]
 Queue = Annotated[str | None, typer.Option("--queue", help="Kueue's LocalQueue: every worker is a Job of its own.")]
 Profile = Annotated[
@@ -140,7 +140,7 @@ def logs(
     study: o.Study,
     worker: Annotated[str | None, typer.Option("--worker", help="A pod's name or index.")] = None,
     namespace: Namespace = "default",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the worker ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the worker ends.")] = False,
 ) -> None:
     """Print what a worker of a study on Kubernetes has said."""
     for piece in submitting.logs(Cluster(), study, namespace, worker=worker, follow=follow):
