@@ -114,7 +114,9 @@ class Evaluation:
                 answer = self._answer(ask.op, ask.arguments)
                 # What it waited for a storage that was away is not the child's time.
                 self._watchdog.leave_out(time.monotonic() - asked_at)
-                if self._attempt.progress_now.epoch > epochs:
+                if ask.op == "resumed":
+                    self._watchdog.resumed(time.monotonic())
+                elif self._attempt.progress_now.epoch > epochs:
                     self._watchdog.epoch_ended(time.monotonic())
                 if isinstance(answer.error, TrialLostError):
                     raise answer.error

@@ -46,6 +46,11 @@ class Watchdog:
         self._epochs_s.append(now - self._epoch_at)
         self._epoch_at = now
 
+    def resumed(self, now: float) -> None:
+        """Forget the epochs so far: an earlier attempt trained them, and they were told again in no time."""
+        self._epochs_s.clear()
+        self._epoch_at = now
+
     def leave_out(self, seconds: float) -> None:
         """Count so much of the time since the last epoch for nothing."""
         self._started_at += seconds
