@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 #: Seconds from one writing of reported values to the next, where they come faster.
 _REPORTS_S = 1.0
 
+#: For a question that has an answer also where the storage is away.
+_BRIEFLY = Patience(timeout_s=2.0)
+
 
 class RunningAttempt:
     """A claimed trial. Each method waits for a storage that is away, and may be repeated.
@@ -188,8 +191,15 @@ class RunningAttempt:
             self._through_optuna(lambda: self._optuna_storage.set_trial_system_attr(self.claim.trial_id, note, value))
 
     def keep_model(self, values: Sequence[float]) -> bool:
-        """Return whether a model of these values is worth keeping: few enough of the study beat it so far."""
-        self._keeps_model = self._patiently(lambda: self._is_worth_keeping(tuple(values)))
+        """Return whether a model of these values is worth keeping: few enough of the study beat it so far.
+
+        It is where the storage does not say so soon: the child waits for nothing else, and a training that has ended
+        has no checkpoint to go on from. A model that was not worth it is among those ``displaced`` later.
+        """
+        try:
+            self._keeps_model = _BRIEFLY(lambda: self._is_worth_keeping(tuple(values)))
+        except StorageUnavailableError:
+            self._keeps_model = True
         return self._keeps_model
 
     def _is_worth_keeping(self, values: tuple[float, ...]) -> bool:

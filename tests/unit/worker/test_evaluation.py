@@ -15,6 +15,7 @@ from tests.records import make_study
 from tuner_service.domain.outcome import Outcome, Reason
 from tuner_service.domain.study import Control
 from tuner_service.errors import StorageUnavailableError
+from tuner_service.ledger import running
 from tuner_service.ledger.patience import Patience
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.artifacts import Artifacts
@@ -118,3 +119,18 @@ def test_a_resumed_trial_may_take_as_long_for_an_epoch_as_any_other(
     )
     outcome = _run(child, tmp_path, monkeypatch, epochs=7)
     assert (outcome.reason, outcome.resumed_from) == (Reason.FINISHED, 5)
+
+
+def test_a_trial_that_has_trained_its_last_epoch_is_finished_while_the_storage_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the worker is told to stop: its model is kept, since nobody says that it need not be."""
+    monkeypatch.setattr(running, "_BRIEFLY", Patience(timeout_s=0.1))
+    child = FakeChild(
+        (0.0, "progress", (9, 0.5, 0, {})),
+        (0.0, "keep_model", ((0.5,),)),
+        (0.0, "done", (Result(Reason.FINISHED, 0.5, epochs=9), False)),
+    )
+    outcome = _run(child, tmp_path, monkeypatch, stopping=True, epochs=9)
+    assert (outcome.reason, outcome.value) == (Reason.FINISHED, 0.5)
+    assert child.answers == [Answer(value=True)]
