@@ -21,6 +21,7 @@ from tuner_service.domain.attempt import Attempt, NewAttempt, best_attempt
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
+from tuner_service.ledger import drawing
 from tuner_service.ledger.history import Histories
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.search.space import merge
@@ -219,6 +220,20 @@ def test_configurations_never_repeat_each_other(storage: LedgerStorage, sampler:
     fifth.settle(Outcome(Reason.EXHAUSTED))
     trials = storage.trials(study.study_id)
     assert [one.params for one in trials] == [*drawn, {}], "what was refused is written nowhere"
+
+
+def test_a_repeated_draw_of_a_wide_range_is_drawn_at_random(
+    storage: LedgerStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More whole numbers than are looked at one by one are no error of the study's code."""
+    wide = {"units": IntDistribution(1, 1_000_000)}
+    study = replace(_study(storage), space=merge({}, wide))
+    monkeypatch.setattr(drawing, "MAX_REDRAWS", 1)
+    write, taken = storage.record_draw, iter([False, False])
+    monkeypatch.setattr(storage, "record_draw", lambda *a, **b: next(taken, None) is None and write(*a, **b))
+    drawn, draws = _draw_new(_run(storage, study, NewAttempt(0, 0)), wide)
+    assert draws == 3
+    assert storage.trials(study.study_id)[0].params == drawn
 
 
 def test_a_draw_is_written_once_and_whole(storage: LedgerStorage) -> None:

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner_service.domain.attempt import Param
 from tuner_service.domain.sampler import Random
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import SpaceExhaustedError, StudyFileError, TrialLostError
+from tuner_service.errors import SpaceExhaustedError, SpecError, StudyFileError, TrialLostError
 from tuner_service.search.grid import unseen
 from tuner_service.search.sampler import make_sampler
 from tuner_service.search.space import DYNAMIC, as_in_a_grid, check_kept, contains
@@ -198,7 +198,11 @@ class Drawing:
         }
         trials = self._storage.trials(self._study.study_id)
         seen = [one.params for one in trials if one.attempt.configuration != self._claim.configuration]
-        cell = unseen(space, seen, seed=self._claim.configuration)
+        try:
+            cell = unseen(space, seen, seed=self._claim.configuration)
+        except SpecError:
+            # So many values of one parameter that nobody lists them: drawn at random they hardly repeat.
+            return {}
         recorded = self._study.space
         if cell is None and DYNAMIC not in recorded.values() and recorded.keys() == space.keys():
             raise self._exhausted()
