@@ -124,7 +124,10 @@ def _is_foreign(headers: Headers) -> bool:
         return site not in ("same-origin", "none")
     # Without TLS browsers leave that header out.
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    try:
+        return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    except ValueError:
+        return True
 
 
 def may_write(scope: Scope) -> bool:

@@ -142,6 +142,7 @@ def test_who_may_only_look_writes_nothing(users: Users, method: str) -> None:
         pytest.param({"Sec-Fetch-Site": "same-origin", "Origin": "https://tuner.example"}, 200, id="behind a proxy"),
         pytest.param({"Origin": "http://evil.example"}, 403, id="another site's page"),
         pytest.param({"Origin": "null"}, 403, id="a page without a site"),
+        pytest.param({"Origin": "http://["}, 403, id="no address at all"),
         pytest.param({"Sec-Fetch-Site": "cross-site"}, 403, id="another site, as the browser says"),
         pytest.param({"Sec-Fetch-Site": "same-site"}, 403, id="a neighbour, as the browser says"),
         pytest.param({}, 403, id="a browser that says nothing"),
