@@ -10,7 +10,7 @@ from tuner_service.domain.provenance import Provenance
 from tuner_service.domain.spec import StudySpec, parse_spec
 from tuner_service.domain.study import CodeRecord, NewStudy, StudyRecord
 
-CODE = CodeRecord("digits.py", "0123456789abcdef")
+CODE = CodeRecord("digits.py", "c0de")
 
 
 def make_spec(**fields: Any) -> StudySpec:

@@ -67,6 +67,14 @@ class StoppedByRuleError(TunerServiceError):
 class CodeChangedError(TunerServiceError):
     """The study file is not the one with which the study was created."""
 
+    @classmethod
+    def for_worker(cls, name: str, recorded: str, code: str) -> Self:
+        """Return the error of a worker that runs while other code is accepted."""
+        return cls(
+            f"other code was accepted for the study {name!r} (digest {recorded}) than this worker has loaded ({code}), "
+            "so it claims no trial any more; start it again where the new study file is"
+        )
+
 
 class NotInStudyError(TunerServiceError):
     """A trial that was asked for is not in the study."""

@@ -35,6 +35,7 @@ from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.study import CodeRecord, Control, Ending, Point, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import (
+    CodeChangedError,
     SchemaError,
     StorageError,
     StorageUnavailableError,
@@ -407,6 +408,17 @@ class TestStudies:
         code = CodeRecord("digits.py", "fedcba", (CODE.digest,))
         storage.accept_code(study.study_id, code)
         assert storage.study(study.name) == replace(study, code=code)
+
+    def test_no_trial_is_claimed_with_code_that_was_replaced(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """A worker that runs meanwhile has loaded the old one; it finishes what it trains."""
+        storage.insert_attempts(study.study_id, [NewAttempt(0, 0), NewAttempt(1, 0)])
+        claim = storage.claim(study.study_id, "old", lease_s=60, code=CODE.digest)
+        assert claim is not None
+        storage.accept_code(study.study_id, replace(CODE, digest="beef", accepted=(CODE.digest,)))
+        with pytest.raises(CodeChangedError, match=r"\(digest beef\) .*\(c0de\).* start it again"):
+            storage.claim(study.study_id, "old", lease_s=60, code=CODE.digest)
+        storage.settle(claim.trial_id, "old", Outcome(Reason.FINISHED, 0.5, epochs=3))
+        assert storage.claim(study.study_id, "new", lease_s=60, code="beef") is not None
 
     def test_a_specification_can_be_revised(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """The record of it is replaced, and nothing else; the budget is a record of its own."""

@@ -144,7 +144,8 @@ class LedgerStorage(Protocol):
     def claim(self, study_id: int, worker_id: str, *, lease_s: float, code: str) -> Claim | None:
         """Make a waiting row this worker's, retries first; ``None`` where none waits or none may be claimed.
 
-        Raises ``SchemaVersionError`` where the tables were migrated since.
+        Raises ``SchemaVersionError`` where the tables were migrated since, and ``CodeChangedError`` where the study's
+        code is another one than this digest by now.
 
         The stopping rules are looked at in the same transaction: however many claim at once, the epochs of those that
         run, at their longest, and of those that have ended are never more than ``stop.epochs``.

@@ -145,7 +145,8 @@ class Supervisor:
         for one in (self._live, self._notifier):
             if one is not None:
                 one.close()
-        if isinstance(self._failure, StorageUnavailableError):
+        if isinstance(self._failure, StorageUnavailableError | CodeChangedError):
+            # Started again it may find what is missing now; `find_study_file` says so where it does not.
             _log.error("%s", self._failure)
             return False
         if self._failure is not None:
@@ -179,6 +180,9 @@ class Supervisor:
         """Run a slot; where it fails, the others are stopped too and the failure is raised in the main thread."""
         try:
             slot.run()
+        except CodeChangedError as error:
+            # The others finish what they train.
+            self._failure = error
         except BaseException as error:
             self._failure = error
             self._stopping.set()

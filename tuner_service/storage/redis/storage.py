@@ -18,7 +18,7 @@ from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import Progress, WorkerInfo
-from tuner_service.errors import TrialLostError
+from tuner_service.errors import CodeChangedError, TrialLostError
 from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
 from tuner_service.storage.param import CONSTRAINT, check_compatible
 from tuner_service.storage.redis import rows
@@ -129,6 +129,8 @@ class RedisLedgerStorage(RedisStudies):
         study = None if text is None else rows.study_from_json(text)
         if study is None or study.control is not Control.RUN or study.ending is not None:
             return None
+        if study.code.digest != code:
+            raise CodeChangedError.for_worker(study.name, study.code.digest, code)
         if study.spec.stop.epochs is None:
             return self._claim(study, worker_id, lease_s, code)
         with unavailable(self._url), self._client.lock(f"tuner:claiming:{study_id}", timeout=_CLAIMING_S):

@@ -14,7 +14,7 @@ from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
 from tuner_service.domain.spec import parsed_spec
 from tuner_service.domain.study import Control
 from tuner_service.domain.worker import Progress
-from tuner_service.errors import TrialLostError
+from tuner_service.errors import CodeChangedError, TrialLostError
 from tuner_service.storage import tables as t
 from tuner_service.storage.ledger_storage import Claim
 from tuner_service.storage.param import CONSTRAINT, FIXED_PARAMS, SOURCE, decode, is_sampler_note
@@ -152,10 +152,14 @@ def claim(connection: Connection, study_id: int, worker_id: str, lease_s: float,
     """Make the first waiting row this worker's: its state, owner and lease change in this one transaction."""
     columns = t.tuner_studies.c
     study = connection.execute(
-        select(columns.control, columns.ending, columns.spec, columns.resumed_at).where(columns.study_id == study_id)
+        select(columns.control, columns.ending, columns.spec, columns.resumed_at, columns.name, columns.code).where(
+            columns.study_id == study_id
+        )
     ).one_or_none()
     if study is None or study.control != Control.RUN or study.ending is not None:
         return None
+    if (recorded := json.loads(study.code)["digest"]) != code:
+        raise CodeChangedError.for_worker(study.name, recorded, code)
     spec = parsed_spec(study.spec)
     if spec.stop.epochs is not None:
         # One claim at a time: two must not both take the last epochs.
