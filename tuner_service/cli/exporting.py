@@ -127,13 +127,22 @@ def export(
     if output is None:
         print(content, end="")
         return
-    draft = output.with_name(output.name + ".draft")
+    _write(output, content)
+    if form not in (ExportFormat.CSV, ExportFormat.CSV_LONG):
+        print_note(f"{study} written to {output}")
+        return
+    record = output.with_suffix(".record.json")
+    _write(record, exporting.export_record(ledger, study))
+    print_note(f"{study} written to {output}, its record to {record}")
+
+
+def _write(path: Path, content: str) -> None:
+    draft = path.with_name(path.name + ".draft")
     try:
         draft.write_text(content, encoding="utf-8")
-        draft.replace(output)
+        draft.replace(path)
     except OSError as error:
-        raise SpecError(f"{output} of --output cannot be written: {error.strerror}") from None
-    print_note(f"{study} written to {output}")
+        raise SpecError(f"{path} of --output cannot be written: {error.strerror}") from None
 
 
 def _to_tensorboard(ledger: LedgerStorage, study: str, folder: Path, *, follow: bool) -> None:

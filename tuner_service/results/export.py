@@ -47,6 +47,11 @@ def export(storage: LedgerStorage, name: str, form: Format) -> str:
             return _csv(_long(study, trials))
 
 
+def export_record(storage: LedgerStorage, name: str) -> str:
+    """Return a study without its trials as JSON: what its results depend on, which a table has no place for."""
+    return json.dumps({"version": VERSION, "study": study_fields(storage.study(name))}, indent=2) + "\n"
+
+
 def document(study: StudyRecord, trials: list[Trial]) -> dict[str, Any]:
     """Return a study and its trials as plain data; numbers that are not finite are text."""
     numbers = [one.number for one in front([one.attempt for one in trials], study.spec.directions)]
