@@ -43,6 +43,7 @@ from tuner_service.errors import (
     StudyNotFoundError,
     TrialLostError,
 )
+from tuner_service.ledger.history import Histories
 from tuner_service.ledger.reconcile import reconcile
 from tuner_service.storage.ledger_storage import Claim, Draw, LedgerStorage
 from tuner_service.storage.redis import rows
@@ -636,6 +637,21 @@ class TestInsertion:
             assert [one.trial_id for one in storage.attempts(study.study_id)] == [claim.trial_id]
             reconcile(storage, study.name)
             assert _claim(storage, study).params == {"rate": rate}
+
+    def test_a_row_that_a_slower_reconciler_is_about_to_withdraw_is_none_either(self, redis_url: str) -> None:
+        """A process that saw it in place of the first one would never learn how that one ended."""
+        with closing(open_storage(redis_url)) as storage:
+            storage.create_tables()
+            study = storage.create_study(make_new_study(trials=1))
+            histories = Histories(storage)
+            _insert(storage, study, 0)
+            reconcile(storage, study.name, histories)
+            double = rows.waiting_trial(study.study_id, NewAttempt(0, 0), {}, {}, "")
+            double_id = storage.optuna_storage().create_new_trial(study.study_id, double)
+            reconcile(storage, study.name, histories)
+            storage.withdraw([double_id])
+            _settle(storage, _claim(storage, study), Reason.FINISHED)
+            assert reconcile(storage, study.name, histories).ending is Ending.FINISHED
 
 
 class TestClaims:

@@ -234,11 +234,7 @@ class RedisStudies:
             return []
 
     def _rows(self, study_id: int) -> list[FrozenTrial]:
-        """Return the rows of a study, without those that were withdrawn because another reconciler was faster."""
+        """Return the rows of a study: of each attempt the first, since others are withdrawn by whoever sees them."""
         trials = self._trials(study_id)
         first = rows.first_rows(trials)
-        return [
-            one
-            for one in trials
-            if rows.is_ours(one) and (not one.state.is_finished() or first[rows.key_of(one)] == one._trial_id)
-        ]
+        return [one for one in trials if rows.is_ours(one) and first[rows.key_of(one)] == one._trial_id]
