@@ -15,7 +15,7 @@ from tuner_service.errors import ServeError, how_to_install
 from tuner_service.ledger.patience import patiently
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.backend import default
-from tuner_service.worker.machine import cores, gpus, slot_devices
+from tuner_service.worker.machine import gpus, slot_devices
 from tuner_service.worker.settings import WorkerSettings, new_worker_id
 
 
@@ -40,7 +40,7 @@ def run(
         storage: Where the study is kept; see ``storage_url``.
         workers: Worker processes.
         slots: Trials at a time in each; by default the GPUs, or the cores, shared by the workers.
-        slots_per_gpu: By default so many for each GPU.
+        slots_per_gpu: Trials on each GPU at a time; not with ``slots``.
         changes: Fields that replace those of the file's specification, later ones last.
         artifacts: Where curves and models are kept; see ``artifacts_url``.
         accept_code: Let a study go on with code that has changed.
@@ -56,7 +56,8 @@ def run(
     url = bootstrap.storage_url(storage)
     ledger = bootstrap.open_storage(url)
     where = bootstrap.artifacts_url(artifacts)
-    slots = slots or max(1, (len(gpus(os.environ)) * slots_per_gpu or cores()) // workers)
+    here = len(slot_devices(slots, gpus(os.environ), slots_per_gpu))
+    slots = slots or max(1, here // workers)
     arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
     secrets = bootstrap.handed_to_worker(url)
     backend = asked_backend(changes) or default(os.environ)
@@ -79,9 +80,9 @@ def run_worker(
     slots: int | None = None,
     slots_per_gpu: int = 1,
     worker_id: str | None = None,
-    beat_s: float = 10.0,
-    lease_s: float = 60.0,
-    wait_s: float = 60.0,
+    beat_s: float = WorkerSettings.beat_s,
+    lease_s: float = WorkerSettings.lease_s,
+    wait_s: float = WorkerSettings.wait_s,
 ) -> bool:
     """Train trials of a study, from the main thread, and return whether the study has ended.
 
@@ -93,11 +94,11 @@ def run_worker(
         studies: Folder with the study file.
         load: A study file to load before there is the study, whose name is then read from the standard input.
         slots: Trials at a time; by default one a GPU, or one a core.
-        slots_per_gpu: By default so many for each GPU.
+        slots_per_gpu: Trials on each GPU at a time; not with ``slots``.
         worker_id: An id that no other worker has; by default host, process, a random part.
         beat_s: Seconds from one sign of life to the next.
         lease_s: Seconds without one after which its trials are given away.
-        wait_s: Seconds to wait for the study to be created.
+        wait_s: Seconds to wait for the storage and the study.
 
     Raises:
         TunerServiceError: If the study, its file or its artifacts are not what this worker was told; it has claimed
@@ -135,7 +136,7 @@ def run_server(
     Args:
         storage: Where the studies are; see ``storage_url``.
         host: Where to listen; with no login only on this machine.
-        port: And on which port; 0 takes a free one.
+        port: The port; 0 takes a free one.
         token_file: File with the token that opens it; by default ``$TUNER_SERVE_TOKEN_FILE``.
         users_file: File with a line NAME:PASSWORD for each user; by default ``$TUNER_SERVE_USERS_FILE``.
         writers: Users who may write through the dashboard; all others look.

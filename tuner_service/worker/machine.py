@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tuner_service.errors import SpecError
+
 #: CUDA_VISIBLE_DEVICES for a process that is to use no GPU.
 NO_GPU = "-1"
 
@@ -48,7 +50,14 @@ def slot_devices(slots: int | None, available: list[str], slots_per_gpu: int = 1
     (['0', '1'], ['0', '1', '0'], ['-1', '-1'])
     >>> slot_devices(None, ["0", "1"], 2)
     ['0', '1', '0', '1']
+
+    Raises:
+        SpecError: If both numbers are given.
     """
+    if slots is not None and slots_per_gpu != 1:
+        raise SpecError(
+            "--slots says how many trials there are at a time, so --slots-per-gpu is not used; leave one out"
+        )
     if not available:
         return [NO_GPU] * (slots or cores())
     return [available[index % len(available)] for index in range(slots or len(available) * slots_per_gpu)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tuner_service.errors import SpecError
 from tuner_service.worker import machine
 from tuner_service.worker.machine import NO_GPU, cores, gpus, grouped, slot_devices
 
@@ -85,16 +86,9 @@ def test_slots_get_their_gpus(
     assert slot_devices(slots, available) == expected
 
 
-@pytest.mark.parametrize(
-    ("slots", "expected"),
-    [
-        pytest.param(None, ["0", "1", "0", "1", "0", "1"], id="so many for each"),
-        pytest.param(2, ["0", "1"], id="a number of slots says all"),
-    ],
-)
-def test_slots_may_share_a_gpu(slots: int | None, expected: list[str]) -> None:
+def test_slots_may_share_a_gpu() -> None:
     """Each slot sees one GPU all the same."""
-    assert slot_devices(slots, ["0", "1"], 3) == expected
+    assert slot_devices(None, ["0", "1"], 3) == ["0", "1", "0", "1", "0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -111,3 +105,9 @@ def test_slots_may_share_a_gpu(slots: int | None, expected: list[str]) -> None:
 def test_a_trial_on_several_gpus_has_them_to_itself(devices: list[str], each: int, expected: list[str]) -> None:
     """Slots are as many as whole groups."""
     assert grouped(devices, each) == expected
+
+
+def test_slots_are_said_once() -> None:
+    """How many trials there are at a time, or how many on each GPU: of two numbers one would not be used."""
+    with pytest.raises(SpecError, match="leave one out"):
+        slot_devices(2, ["0"], 4)
