@@ -59,7 +59,7 @@ def test_what_is_left_is_planned_by_what_was_settled(storage: LedgerStorage, sql
     shown = CliRunner().invoke(app, ["plan", "digits", "--storage", sqlite_url, "--workers", "2", "--slots", "1"])
     assert shown.exit_code == 0, shown.output
     assert "8 configurations of at most 9 epochs, 12 settled before, on 2 slots" in shown.output
-    assert "28 expected, 39% of them (at the epochs a configuration that it took so far)" in shown.output
+    assert "28 expected, 39% of them (from the epochs per configuration so far)" in shown.output
     as_json = CliRunner().invoke(app, ["plan", "digits", "--storage", sqlite_url, "--slots", "1", "--json"])
     assert json.loads(as_json.output)["plan"]["epochs"] == 28
 

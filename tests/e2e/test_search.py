@@ -123,4 +123,4 @@ def test_a_finite_space_is_used_up_and_then_the_study_ends(tuner: Tuner) -> None
     assert source == f"trial {best['trial']} of finite"
     assert str(best["params"]["units"]) in params
     options = ("--set", "name=part", "--set", "sampler=brute-force", "--set", "trials=5")
-    assert "9 cells, of which 5 are tried" in tuner("create", "studies/finite.py", *options).out
+    assert "9 cells, 5 of them tried" in tuner("create", "studies/finite.py", *options).out

@@ -62,6 +62,11 @@ def plan(
     devices = gpus(os.environ)
     on = workers * len(slot_devices(slots, devices))
     if what.endswith(".py") or Path(what).is_file():
+        if storage is not None:
+            raise SpecError(
+                f"--storage is for the name of a study, and {what!r} is taken for a study file, which is "
+                "planned without one; leave it out, or name the study"
+            )
         with out.status(f"looking at {what}"):
             here = (devices[0] if devices else NO_GPU) if measure else None
             found = plan_file(Path(what), o.changes(config, set_), slots=on, devices=here)
@@ -106,7 +111,7 @@ def _print_plan(plan: Plan) -> None:
     low, high = ahead.epochs_range
     source = f"{low:.0f} to {high:.0f} in nine of ten simulated studies"
     if plan.epochs_each is not None:
-        source = "at the epochs a configuration that it took so far"
+        source = "from the epochs per configuration so far"
     elif not ahead.simulated:
         source = "nobody knows beforehand what a threshold stops"
     out.print(f"epochs   {ahead.epochs_unpruned} without pruning")

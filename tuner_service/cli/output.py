@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tuner_service.domain.plural import count as count
+
 #: Columns of a table that nobody's terminal bounds.
 _UNBOUNDED = 400
 
@@ -73,17 +75,6 @@ def text(value: Any) -> str:  # noqa: ANN401 - any cell
     if isinstance(value, float):
         return str(value) if not math.isfinite(value) else f"{value:.5g}"
     return str(value)
-
-
-def count(number: int, thing: str) -> str:
-    """Return how many of a thing there are, in words.
-
-    >>> count(1, "slot"), count(2, "study")
-    ('1 slot', '2 studies')
-    """
-    if number == 1:
-        return f"1 {thing}"
-    return f"{number} {thing[:-1]}ies" if thing.endswith("y") else f"{number} {thing}s"
 
 
 def duration(seconds: float | None) -> str:

@@ -171,7 +171,9 @@ def worker(
     ] = None,
     beat: o.Beat = WorkerSettings.beat_s,
     lease: o.Lease = WorkerSettings.lease_s,
-    wait: Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the study to be created.")] = 60.0,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0.0, help="Seconds to wait for the storage and the study.")
+    ] = WorkerSettings.wait_s,
     load: Annotated[Path | None, typer.Option("--load", hidden=True)] = None,
 ) -> None:
     """Train trials of a study until it has ended. Exit codes: 0 ended, 75 interrupted, 78 configuration error."""

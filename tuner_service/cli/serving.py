@@ -15,9 +15,7 @@ from tuner_service.cli.output import print_note
 def serve(
     storage: o.Storage = None,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="And on which port; 0 takes a free one.")
-    ] = 8080,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8080,
     token_file: Annotated[
         Path | None,
         typer.Option("--token-file", help="File with the token that opens it; by default $TUNER_SERVE_TOKEN_FILE."),

@@ -1,4 +1,4 @@
-"""Commands that steer: pause, resume, stop, extend, delete, doctor."""
+"""Commands that steer: pause, resume, stop, cancel, retry, enqueue, extend, delete, gc, doctor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def stop(study: o.Study, storage: o.Storage = None) -> None:
     ledger = o.connect(storage)
     record = control.stop(ledger, study)
     running = sum(one.state is State.RUNNING for one in ledger.attempts(record.study_id))
-    print_note(f"{study} ends when its {running} running trials have finished" if running else f"{study} is stopped")
+    end = f"{study} ends when {count(running, 'running trial')} {'has' if running == 1 else 'have'} finished"
+    print_note(end if running else f"{study} is stopped")
 
 
 def cancel(study: o.Study, storage: o.Storage = None) -> None:
@@ -60,7 +61,8 @@ def retry(
     again = control.retry(ledger, study, None if failed else numbers)
     paused = ledger.study(study).control is Control.PAUSE
     later = f" once it goes on: tuner resume {study}" if paused else ""
-    print_note(f"{len(again)} trials of {study} are tried again{later}" if again else f"no trial of {study} has failed")
+    tried = f"{count(len(again), 'trial')} of {study} {'is' if len(again) == 1 else 'are'} tried again{later}"
+    print_note(tried if again else f"no trial of {study} has failed")
 
 
 def enqueue(
@@ -92,14 +94,18 @@ def extend(
     record = extend_study(ledger, study, trials, changes=parse_assignments(set_ or []))
     rules = ", ".join(f"{name}={value}" for name, value in record.spec.stop if value is not None and name != "running")
     other = [one for one in what_changed(before, record.spec) if not one.startswith("stop.")]
-    said = [f"a budget of {record.budget} trials now", *([f"stopping rules: {rules}"] if rules else []), *other]
+    said = [
+        f"a budget of {count(record.budget, 'trial')} now",
+        *([f"stopping rules: {rules}"] if rules else []),
+        *other,
+    ]
     print_note(f"{study} has {', '.join(said)}")
 
 
 def delete(
     study: o.Study,
     storage: o.Storage = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove a study with its trials, curves and models."""
     ledger = o.connect(storage)
@@ -108,7 +114,7 @@ def delete(
         if not sys.stdin.isatty():
             raise SpecError(f"deleting {study} cannot be undone; say --yes")
         started = sum(one.owner is not None for one in ledger.attempts(record.study_id))
-        typer.confirm(f"Delete {study} with its {started} trials, their curves and models?", abort=True)
+        typer.confirm(f"Delete {study} with its {count(started, 'trial')}, their curves and models?", abort=True)
     control.delete(ledger, study)
     print_note(f"{study} is deleted")
 

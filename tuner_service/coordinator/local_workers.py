@@ -131,7 +131,7 @@ class LocalWorkers:
         Raises:
             WorkerFailedError: If a worker says that it is not configured right, or dies again and again.
         """
-        assert self._study is not None  # noqa: S101 - see above
+        assert self._study is not None  # noqa: S101 - `begin` has set it
         for index, worker in enumerate(self._workers):
             code = worker.process.poll()
             if code in (None, 0):

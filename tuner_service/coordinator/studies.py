@@ -15,6 +15,7 @@ from tuner_service.domain.attempt import Param
 from tuner_service.domain.code import Code
 from tuner_service.domain.engine import Backend
 from tuner_service.domain.override import override
+from tuner_service.domain.plural import count
 from tuner_service.domain.revision import differences, revised, what_changed
 from tuner_service.domain.sampler import is_exhaustive
 from tuner_service.domain.spec import parse_spec
@@ -96,7 +97,9 @@ def asked_backend(changes: Sequence[Mapping[str, object]]) -> Backend | None:
 def extend(
     storage: LedgerStorage, name: str, trials: int | None = None, *, changes: Mapping[str, object] | None = None
 ) -> StudyRecord:
-    """Enlarge a study's budget to this many configurations, or change its stopping rules; if it had ended it goes on.
+    """Enlarge a study's budget to this many configurations, or change what may change; if it had ended it goes on.
+
+    What may change are ``stop``, ``limits``, ``max_repeated_errors`` and ``keep_models``.
 
     Args:
         storage: Where the study is.
@@ -123,7 +126,8 @@ def extend(
         )
     if trials is not None and trials <= study.budget:
         raise StudyExistsError(
-            f"study {name!r} has a budget of {study.budget} trials; --trials must be larger to extend it, got {trials}"
+            f"study {name!r} has a budget of {count(study.budget, 'trial')}; --trials must be larger to extend it, got "
+            f"{trials}"
         )
     if is_exhaustive(study.spec.sampler) and trials is not None and trials > study.points:
         raise StudyExistsError(
@@ -178,17 +182,16 @@ def _keep_sources(kept: Artifacts, code: Code) -> None:
 
 
 def _note(inspection: Inspection, new: NewStudy) -> str:
-    said = [f"{len(new.space)} parameters found"] if new.space else []
+    said = [f"{count(len(new.space), 'parameter')} found"] if new.space else []
     if inspection.cells is None:
-        many = len(new.points)
-        said += [f"{many} point{'s' if many > 1 else ''} to try first"] if many else []
+        said += [f"{count(len(new.points), 'point')} to try first"] if new.points else []
     else:
         cells, asked = len(new.points), inspection.spec.trials
-        said.append(f"{cells} cells")
+        said.append(count(cells, "cell"))
         if asked is not None and asked > cells:
             said[-1] += f", fewer than trials={asked}"
         elif asked is not None and asked < cells:
-            said[-1] += f", of which {asked} are tried"
+            said[-1] += f", {asked} of them tried"
     return ", ".join(["created", *said])
 
 
