@@ -105,6 +105,8 @@ def commands() -> str:
     context = typer.Context(group, info_name="tuner", obj={"TYPER_RICH_MARKUP_MODE": "rich"})
     panels: dict[str, str] = {}
     for name, command in group.commands.items():  # type: ignore[attr-defined]
+        if hasattr(command, "commands"):
+            command.commands = {inner: one for inner, one in command.commands.items() if not one.hidden}
         text = get_docs_for_click(obj=command, ctx=context, indent=2, name=f"tuner {name}")
         panels[command.rich_help_panel] = panels.get(command.rich_help_panel, "") + text
     general = get_docs_for_click(obj=group, ctx=context, name="tuner", title="Commands").partition("**Commands**")[0]

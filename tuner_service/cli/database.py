@@ -13,6 +13,8 @@ from tuner_service.storage.ledger_storage import LedgerStorage
 db = typer.Typer(no_args_is_help=True, help="Look after the database: its tables, and who may do what.")
 
 
+# What Optuna's own command is called, and is looked for here too.
+@db.command("upgrade", hidden=True)
 @db.command()
 def migrate(storage: o.Storage = None) -> None:
     """Bring the tables of an older version up to date, Optuna's too; where they are missing, make them.
@@ -33,10 +35,13 @@ def _migrated(ledger: LedgerStorage) -> str:
 def roles(
     storage: o.Storage = None,
     prefix: Annotated[
-        str, typer.Option("--prefix", metavar="NAME", help="Of the roles: NAME_owner, NAME_coordinator and so on.")
+        str,
+        typer.Option(
+            "--prefix", metavar="NAME", help="Prefix of the roles' names: NAME_owner, NAME_coordinator and so on."
+        ),
     ] = "tuner",
     apply: Annotated[
-        bool, typer.Option("--apply", help="Do it, and migrate the tables before; by default it is printed.")
+        bool, typer.Option("--apply", help="Migrate the tables and apply the SQL instead of printing it.")
     ] = False,
 ) -> None:
     """Give PostgreSQL four roles with no more rights than each needs: owner, coordinator, worker, reader."""
