@@ -107,7 +107,7 @@ def storage_url(option: str | None = None) -> StorageUrl:
 
 
 def open_storage(url: str | StorageUrl | None = None, *, reads_only: bool = False) -> LedgerStorage:
-    """Return the storage of an URL, or of the environment; nothing is connected or made yet.
+    """Return the storage of a URL, or of the environment; nothing is connected or made yet.
 
     With ``reads_only`` PostgreSQL and SQLite refuse what would write, whoever asks for it.
 
@@ -187,7 +187,7 @@ def artifacts_url(option: str | None = None) -> str | None:
 
 
 def _given(variable: str) -> str:
-    """Return an URL that was handed over, or that the environment or a file of it names; empty where there is none."""
+    """Return a URL that was handed over, or that the environment or a file of it names; empty where there is none."""
     return _url_of(variable) if _handed_over is None else _handed_over.get(variable, "")
 
 

@@ -1,4 +1,4 @@
-"""Whether an URL holds a password."""
+"""Whether a URL holds a password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SECRET = re.compile(r"://[^:/]*:[^@]+@|[?&]\w*password=", re.IGNORECASE)
 
 
 def holds_secret(url: str) -> bool:
-    """Return whether an URL holds a password, in its middle or as an option.
+    """Return whether a URL holds a password, in its middle or as an option.
 
     >>> holds_secret("postgresql://u:p/w@host/database"), holds_secret("postgresql://u@host/database")
     (True, False)
