@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from tuner_service.domain.engine import Backend
 from tuner_service.errors import OtherBackendError, StudyFileError, TunerServiceError
 from tuner_service.training.backend import choose
+from tuner_service.training.messages import receive
 from tuner_service.training.parent import close_secrets, die_with_parent
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False, bac
 
     Raises:
         TunerServiceError: If the function raised one.
-        StudyFileError: If the process died, or the function raised anything else; ``details`` has what it printed.
+        StudyFileError: If the process died, or the function raised anything else; ``details`` has what it printed. Also
+            if what it returned is not data of known classes.
     """
     ours, theirs = _context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tuner-call-") as folder:
@@ -47,7 +49,7 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False, bac
             process.start()
         theirs.close()
         try:
-            done, result = ours.recv()
+            done, result = receive(ours)
         except EOFError:
             process.join()
             raise StudyFileError.with_details(
@@ -63,7 +65,7 @@ def call(function: Callable[..., T], *arguments: object, gpus: bool = False, bac
             ours.close()
     if isinstance(result, OtherBackendError) and backend is None:
         return call(function, *arguments, gpus=gpus, backend=result.args[0])
-    if not done:
+    if isinstance(result, TunerServiceError) and not done:
         raise result
     value: T = result
     return value

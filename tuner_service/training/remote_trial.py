@@ -92,10 +92,10 @@ class RemoteTrial(BaseTrial):
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+        return float(self._suggest(name, FloatDistribution(low, high, log=bool(log), step=step)))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+        return int(self._suggest(name, IntDistribution(low, high, log=bool(log), step=step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[CategoricalChoiceType]) -> Any:  # noqa: ANN401
         plain = plain_choices(name, choices)
@@ -137,12 +137,13 @@ class RemoteTrial(BaseTrial):
         return math.isnan(value) or bool(self._pipe.ask("should_prune", step + 1, value, curve))
 
     def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - as in Optuna
-        _check_name("attribute", key)
-        check_attribute(key, value)
-        self._pipe.tell("set_user_attr", key, value)
+        key = _name("attribute", key)
+        # As the database gives it back: an attribute may hold members of an enum, which only this process knows.
+        self._pipe.tell("set_user_attr", key, json.loads(check_attribute(key, value)))
         self._user_attrs[key] = value
 
     def set_constraint(self, key: str, value: float) -> None:
+        key = _name("constraint", key)
         number = float(value)
         if math.isnan(number):
             raise ValueError(f"constraint {key!r} must be a number, got NaN")
@@ -153,7 +154,7 @@ class RemoteTrial(BaseTrial):
         self._constraints[key] = number
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
-        _check_name("parameter", name)
+        name = _name("parameter", name)
         if name in self._distributions:
             # The first call decides, as in Optuna: a name in a loop is one parameter.
             return self._params[name]
@@ -244,18 +245,20 @@ def own_choice(value: Any, plain: Sequence[Any], choices: Sequence[Any]) -> Any:
     return tuple(choices)[plain.index(value)] if value in plain else value
 
 
-def check_attribute(key: str, value: object) -> None:
-    """Raise ``ValueError`` for an attribute that cannot be recorded."""
+def check_attribute(key: str, value: object) -> str:
+    """Return an attribute as JSON, or raise ``ValueError`` for one that cannot be recorded."""
     try:
-        size = len(json.dumps(value))
+        text = json.dumps(value)
     except (TypeError, ValueError):
         raise ValueError(
             f"attribute {key!r} must be JSON (text, numbers, lists, dictionaries), got {value!r}"
         ) from None
-    if size > MAX_ATTRIBUTE:
-        raise ValueError(f"attribute {key!r} has {size} characters as JSON; at most {MAX_ATTRIBUTE} are kept")
+    if len(text) > MAX_ATTRIBUTE:
+        raise ValueError(f"attribute {key!r} has {len(text)} characters as JSON; at most {MAX_ATTRIBUTE} are kept")
+    return text
 
 
-def _check_name(what: str, name: str) -> None:
+def _name(what: str, name: str) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or "\0" in name:
         raise ValueError(f"the name of a {what} must be text of 1 to {MAX_NAME} characters, got {str(name)[:60]!r}")
+    return str.__str__(name)

@@ -17,7 +17,7 @@ from tuner_service.domain.provenance import changed_packages
 from tuner_service.domain.pruner import Wilcoxon, reported_epochs
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import Control, StudyRecord
-from tuner_service.errors import StorageUnavailableError, TrialLostError
+from tuner_service.errors import StorageUnavailableError, StudyFileError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.training.assignment import Assignment, Result
 from tuner_service.training.provenance import versions
@@ -104,6 +104,8 @@ class Evaluation:
                     if give_up_at is not None:
                         return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
                     return self._died(self._child.end(GOODBYE_S))
+                except StudyFileError as error:
+                    return self._outcome(Reason.ERROR, type(error).__name__, str(error))
                 if ask is None:
                     continue
                 if ask.op == "done":

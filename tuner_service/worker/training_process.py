@@ -13,9 +13,11 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from tuner_service.domain.engine import Backend
+from tuner_service.errors import StudyFileError
 from tuner_service.training import backend, child, warm
 from tuner_service.training.assignment import Assignment
 from tuner_service.training.isolated import without_main_module
+from tuner_service.training.messages import receive
 from tuner_service.training.remote_trial import Answer, Ask
 
 _context: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -60,13 +62,16 @@ class TrainingProcess:
 
         Raises:
             EOFError: If it has died.
+            StudyFileError: If what it says is no message; it may have come from the study's code.
         """
         ready = multiprocessing.connection.wait([self._connection, self._process.sentinel], timeout_s)
         if self._connection in ready:
             try:
-                message: Ask = self._connection.recv()
+                message = receive(self._connection)
             except (EOFError, OSError):
                 raise EOFError from None
+            if not isinstance(message, Ask):
+                raise StudyFileError(f"the study's code sent what is no message: a {type(message).__name__}")
             return message
         if ready:
             raise EOFError

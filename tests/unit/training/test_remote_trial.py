@@ -86,3 +86,18 @@ def test_a_choice_is_recorded_plain_and_the_study_gets_its_own(choices: Sequence
     assert (type(value), value) == (type(tuple(choices)[-1]), tuple(choices)[-1])
     drawn = RecordingTrial("study.py", 0).suggest_categorical("p", choices)
     assert type(drawn) in {type(one) for one in choices}
+
+
+def test_what_a_study_says_is_sent_without_classes_of_its_own() -> None:
+    """An enum that a script defines is known to its process only."""
+    pipe = FakePipe(suggest=lambda *_: 0.5)
+    trial = RemoteTrial(pipe, 0, 0.0)
+    trial.set_user_attr(_Text.RELU, {"kinds": [_Text.GELU, _Whole.SMALL]})
+    trial.set_constraint(_Mixed.RELU, np.float64(1.0))
+    trial.suggest_float(np.str_("rate"), np.float64(0.1), np.float64(1.0), log=np.bool_(True))  # type: ignore[arg-type]
+    sent = [*pipe.of("set_user_attr")[0], *pipe.of("set_constraint")[0]]
+    assert sent == ["relu", {"kinds": ["gelu", 8]}, "relu", 1.0]
+    name, distribution = pipe.of("suggest")[0]
+    assert {type(one) for one in (*sent[1]["kinds"], name, sent[0], sent[2])} == {str, int}
+    assert {type(one) for one in vars(distribution).values()} == {float, bool, type(None)}
+    assert trial.user_attrs == {"relu": {"kinds": [_Text.GELU, _Whole.SMALL]}}

@@ -14,7 +14,7 @@ import pytest
 from tests.records import make_study
 from tuner_service.domain.outcome import Outcome, Reason
 from tuner_service.domain.study import Control
-from tuner_service.errors import StorageUnavailableError
+from tuner_service.errors import StorageUnavailableError, StudyFileError
 from tuner_service.ledger import running
 from tuner_service.ledger.patience import Patience
 from tuner_service.ledger.running import RunningAttempt
@@ -134,3 +134,17 @@ def test_a_trial_that_has_trained_its_last_epoch_is_finished_while_the_storage_i
     outcome = _run(child, tmp_path, monkeypatch, stopping=True, epochs=9)
     assert (outcome.reason, outcome.value) == (Reason.FINISHED, 0.5)
     assert child.answers == [Answer(value=True)]
+
+
+def test_a_child_that_sends_what_it_may_not_costs_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial fails with an error that names it, the child is ended, and the worker goes on."""
+    child = FakeChild()
+
+    def wait(_timeout_s: float) -> Ask:
+        raise StudyFileError("the study's code handed over a lab.Kind")
+
+    monkeypatch.setattr(child, "wait", wait)
+    outcome = _run(child, tmp_path, monkeypatch)
+    assert outcome.failure is not None
+    assert (outcome.reason, outcome.failure.message) == (Reason.ERROR, "the study's code handed over a lab.Kind")
+    assert child.ended
