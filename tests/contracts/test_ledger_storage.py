@@ -1017,6 +1017,20 @@ class TestLeases:
         assert before + 0.4 - _ROUNDED <= judge_from <= storage.now() + 0.4 + _ROUNDED
         assert storage.see(study.study_id) == judge_from
 
+    def test_nobody_is_failed_by_who_saw_the_storage_before_it_was_away(
+        self, storage: LedgerStorage, study: StudyRecord
+    ) -> None:
+        """The storage stood still between a look and the expiry: its workers could not renew either."""
+        claim = _insert_and_claim(storage, study, lease_s=0.3)
+        storage.beat(_worker(study, beat_s=0.3), [])
+        assert storage.see(study.study_id) <= storage.now()
+        time.sleep(0.8)
+        assert not storage.expire(claim.trial_id, Reason.INTERRUPTED)
+        judge_from = storage.see(study.study_id)
+        while not storage.expire(claim.trial_id, Reason.INTERRUPTED):
+            storage.see(study.study_id)
+        assert storage.now() >= judge_from
+
     def test_a_worker_that_died_long_ago_does_not_say_how_long_an_outage_is(
         self, storage: LedgerStorage, study: StudyRecord
     ) -> None:

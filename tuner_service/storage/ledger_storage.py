@@ -174,7 +174,10 @@ class LedgerStorage(Protocol):
         """Record how an attempt ended, or raise ``TrialLostError`` where it is not this worker's any more."""
 
     def expire(self, trial_id: int, reason: Reason) -> bool:
-        """Fail a running attempt whose lease has run out by the backend's clock; return whether it had."""
+        """Fail a running attempt whose lease has run out by the backend's clock, and return whether it was failed.
+
+        It is not where leases may not be judged, as ``see`` would say now: the backend may have been away since.
+        """
 
     def withdraw(self, trial_ids: Collection[int]) -> int:
         """Fail rows that still wait, and return how many did."""

@@ -49,6 +49,10 @@ def _progress_key(study_id: int) -> str:
     return f"tuner:progress:{study_id}"
 
 
+def _seen_key(study_id: int) -> str:
+    return f"tuner:seen:{study_id}"
+
+
 def _workers_key(study_id: int) -> str:
     return f"tuner:workers:{study_id}"
 
@@ -78,9 +82,8 @@ class RedisLedgerStorage(RedisStudies):
                 self._client.hdel(NAMES, rows.study_from_json(text).name)
             rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
             leases = [_lease_key(one._trial_id) for one in trials]
-            others = [f"tuner:seen:{study_id}", f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
-            others.append(_scores_key(study_id))
-            others.append(notices_key(study_id))
+            others = [_seen_key(study_id), f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
+            others += [_scores_key(study_id), notices_key(study_id)]
             keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
@@ -236,6 +239,9 @@ class RedisLedgerStorage(RedisStudies):
         trial = self._trial(trial_id)
         if trial is None or trial.state is not TrialState.RUNNING:
             return False
+        judge_from, now = self._judge_from(trial.system_attrs[rows.STUDY])
+        if now < judge_from:
+            return False
         if not self._lease(trial_id, _EXPIRING, _EXPIRING_S):
             return False
         owner = trial.system_attrs.get(rows.CLAIM, {}).get("owner")
@@ -305,17 +311,29 @@ class RedisLedgerStorage(RedisStudies):
                     self._client.hset(key, worker_id, json.dumps({**json.loads(known), "stopped": True}))
 
     def see(self, study_id: int) -> float:
-        workers, now, key = self.workers(study_id), self.now(), f"tuner:seen:{study_id}"
+        judge_from, now = self._judge_from(study_id)
         with unavailable(self._url):
-            seen_at = float(cast(bytes | None, self._client.hget(key, "seen_at")) or now)
-            # Those that lived when the server was last seen: by now none has given a sign of life, if it was away.
-            lived = [one for one in workers if not one.stopped and one.beat_at + one.lease_s >= seen_at]
-            patience = 2 * max((one.beat_s for one in lived), default=_BEAT_S)
-            # An outage in which a lease ran out is one, however seldom others beat.
-            if now - seen_at > min([patience, *(one.lease_s for one in lived)]):
-                self._client.hset(key, "judge_from", repr(now + patience))
-            self._client.hset(key, "seen_at", repr(now))
-            return float(cast(bytes | None, self._client.hget(key, "judge_from")) or 0.0)
+            if judge_from > now:
+                self._client.hset(_seen_key(study_id), "judge_from", repr(judge_from))
+            self._client.hset(_seen_key(study_id), "seen_at", repr(now))
+        return judge_from
+
+    def _judge_from(self, study_id: int) -> tuple[float, float]:
+        """Return the time from which on leases may be judged, as it is after a look now, and that time."""
+        workers = self.workers(study_id)
+        with unavailable(self._url):
+            seen, judge_from = cast(
+                list[bytes | None], self._client.hmget(_seen_key(study_id), ["seen_at", "judge_from"])
+            )
+        now = self.now()
+        seen_at = now if seen is None else float(seen)
+        # Those that lived when the server was last seen: by now none has given a sign of life, if it was away.
+        lived = [one for one in workers if not one.stopped and one.beat_at + one.lease_s >= seen_at]
+        patience = 2 * max((one.beat_s for one in lived), default=_BEAT_S)
+        # An outage in which a lease ran out is one, however seldom others beat.
+        if now - seen_at > min([patience, *(one.lease_s for one in lived)]):
+            return now + patience, now
+        return float(judge_from or 0.0), now
 
     def take_turn(self, study_id: int, period_s: float) -> bool:
         with unavailable(self._url):

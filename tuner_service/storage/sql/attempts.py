@@ -20,6 +20,7 @@ from tuner_service.storage.ledger_storage import Claim
 from tuner_service.storage.param import CONSTRAINT, FIXED_PARAMS, SOURCE, decode, is_sampler_note
 from tuner_service.storage.sql.engine import clock, insert, naive_utc, new_key
 from tuner_service.storage.sql.recording import finite, locked, set_attributes
+from tuner_service.storage.sql.studies import may_judge
 
 _ours, _theirs = t.tuner_attempts, t.trials
 
@@ -203,12 +204,14 @@ def settle(connection: Connection, trial_id: int, worker_id: str, outcome: Outco
 
 
 def expire(connection: Connection, trial_id: int, reason: Reason) -> bool:
-    """Fail a running row whose lease has run out; its state and lease are looked at again under the row's lock."""
+    """Fail a running row whose lease has run out; all that matters is looked at again under the row's lock."""
     row = connection.execute(locked(trial_id)).one_or_none()
     if row is None or row.state != State.RUNNING:
         return False
     # There is no lease where another program took the row, with Optuna's `Study.ask`.
     if row.lease_until is not None and row.lease_until >= clock(connection):
+        return False
+    if not may_judge(connection, row.study_id):
         return False
     meaning = RULES[reason].meaning
     _end(connection, trial_id, Outcome(reason, failure=Failure("WorkerLost", f"worker {row.owner}: {meaning}")))

@@ -149,7 +149,7 @@ def set_attributes(connection: Connection, table: Table, trial_id: int, attribut
 def locked(trial_id: int) -> Select[Any]:
     """Return the statement that locks a row and reads what an end of it depends on."""
     return (
-        select(_theirs.c.number, _theirs.c.state, _ours.c.owner, _ours.c.reason, _ours.c.lease_until)
+        select(_theirs.c.number, _theirs.c.state, _ours.c.study_id, _ours.c.owner, _ours.c.reason, _ours.c.lease_until)
         .join(_ours, _ours.c.trial_id == _theirs.c.trial_id)
         .where(_theirs.c.trial_id == trial_id)
         .with_for_update()

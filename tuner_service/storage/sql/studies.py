@@ -139,6 +139,28 @@ def end(connection: Connection, study_id: int, ending: Ending, message: str, see
 
 def see(connection: Connection, study_id: int) -> float:
     """Note that the database answers, and return from when on leases may be judged."""
+    ours = t.tuner_studies
+    patience, longest = _patience(connection, study_id)
+    now = clock(connection)
+    judge_from = case((now - ours.c.seen_at > longest, now + patience), else_=ours.c.judge_from)
+    connection.execute(update(ours).where(ours.c.study_id == study_id).values(judge_from=judge_from, seen_at=now))
+    found = connection.execute(select(ours.c.judge_from).where(ours.c.study_id == study_id)).scalar_one_or_none()
+    return found or 0.0
+
+
+def may_judge(connection: Connection, study_id: int) -> bool:
+    """Return whether leases may be judged now, also where the database was away since anybody saw it answer."""
+    ours = t.tuner_studies
+    _, longest = _patience(connection, study_id)
+    statement = select(ours.c.judge_from, ours.c.seen_at).where(ours.c.study_id == study_id)
+    row = connection.execute(statement).one_or_none()
+    # The time at last: if the database is away between two of these statements, that shows.
+    now = clock(connection)
+    return row is not None and row.judge_from <= now <= row.seen_at + longest
+
+
+def _patience(connection: Connection, study_id: int) -> tuple[float, float]:
+    """Return how long live workers may take to renew after an outage, and how long none is, in seconds."""
     ours, workers = t.tuner_studies, t.tuner_workers
     # Those that lived when the database was last seen: by now none has given a sign of life, if it was away.
     lived = (workers.c.stopped.is_(False), workers.c.beat_at + workers.c.lease_s >= ours.c.seen_at)
@@ -147,13 +169,8 @@ def see(connection: Connection, study_id: int) -> float:
     )
     beat_s, shortest_lease_s = connection.execute(slowest.where(ours.c.study_id == study_id, *lived)).one()
     patience = 2 * (beat_s or _BEAT_S)
-    now = clock(connection)
     # An outage in which a lease ran out is one, however seldom others beat.
-    was_away = now - ours.c.seen_at > min(patience, shortest_lease_s or patience)
-    judge_from = case((was_away, now + patience), else_=ours.c.judge_from)
-    connection.execute(update(ours).where(ours.c.study_id == study_id).values(judge_from=judge_from, seen_at=now))
-    found = connection.execute(select(ours.c.judge_from).where(ours.c.study_id == study_id)).scalar_one_or_none()
-    return found or 0.0
+    return patience, min(patience, shortest_lease_s or patience)
 
 
 def take_turn(connection: Connection, study_id: int, period_s: float) -> bool:
