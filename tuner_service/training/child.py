@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError"}
 
 
-def main(connection: Connection[Any, Any], path: str, log: str) -> None:
+def main(connection: Connection[Any, Any], path: str, log: str, devices: str | None) -> None:
     """Get ready, train the attempt that is assigned then, and say how it went; the entry point of the process.
 
     The supervisor claims a trial when a child is ready for it, so that nothing that is slow, or wrong, in loading the
@@ -48,6 +48,7 @@ def main(connection: Connection[Any, Any], path: str, log: str) -> None:
         connection: To the supervisor.
         path: The study file.
         log: File for what is printed before there is a trial.
+        devices: The GPUs it may use, also while it loads the study, where they are known before there is a trial.
     """
     from tuner_service.training import warm
 
@@ -60,6 +61,9 @@ def main(connection: Connection[Any, Any], path: str, log: str) -> None:
     _write_output_to(Path(log))
     faulthandler.enable()
 
+    if devices is not None:
+        # Before the study is loaded here: a backend takes what it sees when it starts, and keeps to it.
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices
     pipe = Pipe(connection)
     try:
         study, data = warm.load(Path(path))

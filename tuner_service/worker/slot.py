@@ -62,7 +62,7 @@ class Slot:
             StudyFileError: If the study's code cannot be loaded on this machine.
         """
         patiently = Patience(stopping=self.stopping)
-        self._child = TrainingProcess(self.study_file, self.scratch)
+        self._child = self._new_child()
         try:
             while self._is_ready():
                 attempt = self._claim(patiently)
@@ -105,6 +105,9 @@ class Slot:
             files.forget_checkpoints(attempt.predecessors() if attempt.claim.attempt else [])
         files.forget_models(attempt.displaced())
 
+    def _new_child(self) -> TrainingProcess:
+        return TrainingProcess(self.study_file, self.scratch, self.device)
+
     def _end_child(self, patience_s: float = 0.0) -> None:
         self._child.end(patience_s)
         if self._place is not None:
@@ -113,7 +116,7 @@ class Slot:
 
     def _replace_child(self, patience_s: float = 0.0) -> None:
         """End the child, which may take so long to end by itself; the next one gets ready meanwhile."""
-        following = TrainingProcess(self.study_file, self.scratch)
+        following = self._new_child()
         self._end_child(patience_s)
         self._child = following
 

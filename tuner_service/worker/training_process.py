@@ -44,13 +44,19 @@ def start_forkserver(study_file: Path, *, keras_backend: Backend | None, uses_gp
 
 
 class TrainingProcess:
-    """A forked child, the pipe to it, and the file of what it prints while it has no trial."""
+    """A forked child, the pipe to it, and the file of what it prints while it has no trial.
 
-    def __init__(self, study_file: Path, folder: Path) -> None:
+    Args:
+        study_file: What it loads.
+        folder: For that file.
+        devices: The GPUs of its slot, as CUDA_VISIBLE_DEVICES has them; else those of its first trial.
+    """
+
+    def __init__(self, study_file: Path, folder: Path, devices: str | None = None) -> None:
         descriptor, self._log = tempfile.mkstemp(prefix="child-", suffix=".txt", dir=folder)
         os.close(descriptor)
         self._connection, theirs = _context.Pipe()
-        self._process = _context.Process(target=child.main, args=(theirs, str(study_file), self._log))
+        self._process = _context.Process(target=child.main, args=(theirs, str(study_file), self._log, devices))
         with without_main_module():
             self._process.start()
         theirs.close()
