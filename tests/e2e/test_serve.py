@@ -17,11 +17,14 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from benchmarks.large_study import made_up, new_study, record
 from tests.e2e.tuner import Command, Tuner, until
 from tests.served import PASSWORD, TOKEN, seed
 from tuner_service.bootstrap import open_storage
 from tuner_service.domain.outcome import State
 from tuner_service.domain.worker import Progress
+from tuner_service.results.report.content import content_of
+from tuner_service.results.report.page import page
 
 _CANARY = "c4n4ry-in-a-c0al-mine"
 _FLAGS = (
@@ -104,6 +107,32 @@ def test_a_browser_logs_in_and_sees_the_plots_of_a_study(tuner: Tuner, browser: 
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= _PHONE["width"], "nothing reaches over the edge of a phone"
         assert [entry for entry in browser.get_log("browser") if "/live" in entry["message"]] == []
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [
+        pytest.param({"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False}, id="a desk"),
+        pytest.param(_PHONE, id="a phone"),
+    ],
+)
+def test_a_report_fits_the_screen(screen: dict[str, object], browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """All its figures are drawn, the browser has nothing to complain of, and nothing reaches over the edge."""
+    trials, workers = made_up(40, workers=2)
+    report = tmp_path / "report.html"
+    report.write_text(page(content_of(record(new_study(40)), trials, workers, now=2e9)))
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(report.as_uri())
+    # Figures are drawn when they come into sight, or all for a printer.
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    figures = browser.find_elements(By.CSS_SELECTOR, ".figure")
+    assert len(figures) > 10
+    WebDriverWait(browser, 60).until(
+        lambda shown: len(shown.find_elements(By.CSS_SELECTOR, ".figure .main-svg:first-child")) == len(figures)
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.execute_script("return innerWidth") == screen["width"]
+    assert browser.get_log("browser") == []
 
 
 _PAGES = ("/", "/dashboard", "/api/studies", "/api/studies/1", "/api/meta", "/metrics", "/healthz", "/readyz", "/login")

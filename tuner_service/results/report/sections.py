@@ -258,12 +258,12 @@ def _comparison(content: Content) -> Section | None:
     texts = [comparison.verdict] if comparison.verdict else []
     beside = "" if content.companion is None else f", and those of {content.companion}"
     meanings = {
-        RANDOM: f"the trials drawn before the sampler had a model{beside}",
-        GIVEN: "those of known points",
-        DEFAULTS: "that of the hyperparameters' defaults",
+        RANDOM: f"are the trials drawn before the sampler had a model{beside}",
+        GIVEN: "are those of known points",
+        DEFAULTS: "is that of the hyperparameters' defaults",
     }
     there = [f"'{one.name}' {meanings[one.name]}" for one in comparison.groups if one.name in meanings]
-    texts.append(f"Of these are {', '.join(there)}. Best and median are of complete trials that violate no constraint.")
+    texts.append(f"Here {', '.join(there)}. Best and median are of complete trials that violate no constraint.")
     if figure is not None:
         texts.append(figure.note)
     table = Table(columns, rows, frozenset(range(1, 6)))
@@ -314,7 +314,8 @@ def _failures(content: Content) -> Section | None:
         if one.failure is not None
     ]
     table = Table(("reason", "means", "error", "trials", "first"), rows[:_MOST_CAUSES], frozenset({3, 4}))
-    retried = f"{content.summary.retries} attempts were retries."
+    retries = content.summary.retries
+    retried = "1 attempt was a retry." if retries == 1 else f"{retries} attempts were retries."
     return Section("failures", "Failures", [retried], (), [table], (), details)
 
 
