@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+import yaml
 
 import tuner_service
 from benchmarks.large_study import fill
@@ -90,6 +91,19 @@ def test_python_is_python(page: Path) -> None:
         compile(text, page.name, "exec")
         for names in re.findall(r"^from tuner_service import (.+)$", text, re.MULTILINE):
             assert {name.strip() for name in names.split(",")} <= set(tuner_service.__all__)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=f"{page.stem} {number}")
+        for page in PAGES
+        for number, text in enumerate(blocks(page, "yaml", "json"))
+    ],
+)
+def test_data_of_a_page_is_data(text: str) -> None:
+    """What a page shows as YAML or JSON, which is YAML too, is a mapping."""
+    assert isinstance(yaml.safe_load(text), dict)
 
 
 @pytest.mark.parametrize("line", [pytest.param(line, id=f"{page}: {line}") for page, line in commands()])
