@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 #: How often a slot looks whether it is to stop while its child is silent, in seconds.
 _LOOK_S = 0.5
+#: Pauses, in seconds, before another child is started in place of one that a signal killed while it loaded the study,
+#: as the kernel does where memory is short; after the last one the study is given up.
+_LOADS_AGAIN_AFTER_S = (1.0, 5.0, 20.0)
 
 
 @dataclass
@@ -130,15 +133,21 @@ class Slot:
 
     def _is_ready(self, *, whatever_happens: bool = False) -> bool:
         """Wait until the child has loaded the study, and return whether there is something to do for it."""
+        pauses = list(_LOADS_AGAIN_AFTER_S)
         while whatever_happens or not self.stopping.is_set():
             try:
                 ready = self._child.wait(_LOOK_S)
             except EOFError:
                 if self.stopping.is_set():
                     return False
-                raise StudyFileError(
-                    f"the process that loads {self.study_file.name} {describe_exit(self._child.end(GOODBYE_S))}"
-                ) from None
+                exit_code = self._child.end(GOODBYE_S)
+                how = f"the process that loads {self.study_file.name} {describe_exit(exit_code)}"
+                if exit_code is None or exit_code >= 0 or not pauses:
+                    raise StudyFileError(how) from None
+                _log.warning("%s; another one is started in %.0f s", how, pauses[0])
+                self.stopping.wait(pauses.pop(0))
+                self._replace_child()
+                continue
             if ready is not None:
                 cold_because, error = ready.arguments
                 if error is not None:
