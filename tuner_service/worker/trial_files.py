@@ -44,13 +44,17 @@ class TrialFiles:
         return fetched
 
     def keep_checkpoint(self, name: str) -> bool:
-        """Store a checkpoint, then remove the one before it; return whether it is stored."""
-        if not self._put(name):
+        """Store a checkpoint, then remove the one before it; return whether it is stored.
+
+        One that cannot be is removed here all the same: the next one is newer, and many would fill the disk.
+        """
+        is_stored = self._put(name)
+        (self.scratch / name).unlink(missing_ok=True)
+        if not is_stored:
             return False
         if self._checkpoint is not None:
             self._remove(self._checkpoint)
         self._checkpoint = name
-        (self.scratch / name).unlink(missing_ok=True)
         return True
 
     def keep(self, outcome: Outcome) -> None:

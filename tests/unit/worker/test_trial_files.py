@@ -58,7 +58,7 @@ class TestCheckpoints:
     def test_one_that_cannot_be_stored_leaves_the_one_before(
         self, files: TrialFiles, artifacts: Artifacts, scratch: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A full disk costs the newest state, not all of it."""
+        """A full disk costs the newest state, not all of it; nor does it fill the worker's own."""
         _write(scratch, checkpoint_file(1), checkpoint_file(2))
         assert files.keep_checkpoint(checkpoint_file(1))
 
@@ -68,6 +68,7 @@ class TestCheckpoints:
         monkeypatch.setattr(artifacts, "put", full)
         assert not files.keep_checkpoint(checkpoint_file(2))
         assert artifacts.names(_NOW) == [checkpoint_file(1)]
+        assert list(scratch.iterdir()) == []
 
     def test_the_newest_of_earlier_attempts_come_first(
         self, files: TrialFiles, artifacts: Artifacts, scratch: Path
