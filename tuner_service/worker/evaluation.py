@@ -16,7 +16,7 @@ from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.provenance import changed_packages
 from tuner_service.domain.pruner import Wilcoxon, reported_epochs
 from tuner_service.domain.seeds import hash_seed
-from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StorageUnavailableError, StudyFileError, TrialLostError
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.training.assignment import Assignment, Result
@@ -89,7 +89,7 @@ class Evaluation:
                     give_up_at = time.monotonic() + self._settings.grace_s
                 if give_up_at is not None and time.monotonic() > give_up_at:
                     return self._outcome(Reason.INTERRUPTED, "Interrupted", "the worker was told to stop")
-                if lease.control is Control.CANCEL:
+                if lease.is_cancelled(self._attempt):
                     return self._outcome(
                         Reason.CANCELLED, "Cancelled", "the running trials of the study were cancelled"
                     )

@@ -31,6 +31,7 @@ class LeaseKeeper(threading.Thread):
         self._lock = threading.Lock()
         self._held: dict[int, RunningAttempt] = {}
         self._lost: set[int] = set()
+        self._cancelled: set[int] = set()
         self._stopped = threading.Event()
         self._info = WorkerInfo(
             worker_id=settings.worker_id,
@@ -43,7 +44,6 @@ class LeaseKeeper(threading.Thread):
             lease_s=settings.lease_s,
             beat_s=settings.beat_s,
         )
-        self.control = Control.RUN
         self.beaten = threading.Event()  #: set after each beat that got through
 
     def hold(self, attempt: RunningAttempt) -> None:
@@ -56,20 +56,28 @@ class LeaseKeeper(threading.Thread):
         with self._lock:
             self._held.pop(attempt.claim.trial_id, None)
             self._lost.discard(attempt.claim.trial_id)
+            self._cancelled.discard(attempt.claim.trial_id)
 
     def is_lost(self, attempt: RunningAttempt) -> bool:
         """Return whether the storage said that the attempt is not this worker's any more."""
         return attempt.claim.trial_id in self._lost
+
+    def is_cancelled(self, attempt: RunningAttempt) -> bool:
+        """Return whether the study's running trials were cancelled while this one ran."""
+        return attempt.claim.trial_id in self._cancelled
 
     def beat(self) -> None:
         """Announce the worker once, and learn what it still holds."""
         with self._lock:
             held = dict(self._held)
         heard = self._storage.beat(self._info, [one.progress_now for one in held.values()])
-        self.control = heard.control
         with self._lock:
-            # One claimed after this beat began is not among those asked for.
-            self._lost |= (held.keys() & self._held.keys()) - heard.held
+            # One claimed after this beat began is not among those asked for; nor among those that are cancelled, since
+            # nothing is claimed then until the study goes on.
+            asked = held.keys() & self._held.keys()
+            self._lost |= asked - heard.held
+            if heard.control is Control.CANCEL:
+                self._cancelled |= asked
 
     def run(self) -> None:
         """Beat until stopped."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner_service.domain.outcome import RULES, Counts, Reason
-from tuner_service.domain.study import Control, StudyRecord
+from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import StudyFileError, StudyNotFoundError, TrialLostError
 from tuner_service.ledger.history import Histories
 from tuner_service.ledger.patience import Patience
@@ -185,7 +185,7 @@ class Slot:
         return None
 
     def _is_over(self, attempt: RunningAttempt) -> bool:
-        return self.stopping.is_set() or self.lease.control is Control.CANCEL or self.lease.is_lost(attempt)
+        return self.stopping.is_set() or self.lease.is_cancelled(attempt) or self.lease.is_lost(attempt)
 
     def _claim_row(self) -> Claim | None:
         # Its limits may be others by now.

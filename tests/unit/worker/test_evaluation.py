@@ -13,7 +13,6 @@ import pytest
 
 from tests.records import make_study
 from tuner_service.domain.outcome import Outcome, Reason
-from tuner_service.domain.study import Control
 from tuner_service.errors import StorageUnavailableError, StudyFileError
 from tuner_service.ledger import running
 from tuner_service.ledger.patience import Patience
@@ -90,7 +89,7 @@ def _run(
 ) -> Outcome:
     monkeypatch.setattr(evaluation, "time", SimpleNamespace(monotonic=lambda: child.now))
     storage: Any = FakeStorage()
-    told: Any = SimpleNamespace(control=Control.RUN, is_lost=lambda _: False)
+    told: Any = SimpleNamespace(is_cancelled=lambda _: False, is_lost=lambda _: False)
     trains: Any = child
     event = threading.Event()
     if stopping:

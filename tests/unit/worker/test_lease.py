@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tests.records import make_study
@@ -30,13 +31,15 @@ class FakeStorage:
         self.released = threading.Event()
         self.looking, self.may_answer = threading.Event(), threading.Event()
         self._count = 0
+        self.control = Control.RUN
 
     def beat(self, _worker: WorkerInfo, _progress: list[Progress]) -> Heard:
         """Count."""
         self._count += 1
+        control = self.control
         self._meanwhile(self._count)
         self.beats.release()
-        return Heard(frozenset(), Control.RUN, ended=False)
+        return Heard(frozenset(), control, ended=False)
 
     def release(self, _worker_id: str) -> None:
         """Take note of a goodbye."""
@@ -102,3 +105,25 @@ def test_nobody_judges_leases_before_its_own_beat_got_through() -> None:
     with storage.of_a_worker():
         assert storage.looking.wait(30)
     assert looked == [False] * 5
+
+
+def _attempt(trial_id: int) -> Any:
+    return SimpleNamespace(claim=SimpleNamespace(trial_id=trial_id), progress_now=Progress(trial_id, 0, None))
+
+
+def test_what_is_claimed_after_a_cancellation_is_not_cancelled() -> None:
+    """A study that goes on at once gives out trials before the next beat, and while one is under way."""
+    ran, meanwhile, later = (_attempt(trial_id) for trial_id in range(3))
+    storage: Any = FakeStorage(lambda _: lease.hold(meanwhile))
+    lease = LeaseKeeper(storage, make_study(), _SETTINGS)
+    lease.hold(ran)
+    storage.control = Control.CANCEL
+    lease.beat()
+    storage.control = Control.RUN
+    lease.hold(later)
+    cancelled = [lease.is_cancelled(one) for one in (ran, meanwhile, later)]
+    assert cancelled == [True, False, False]
+    lease.beat()
+    assert [lease.is_cancelled(one) for one in (ran, meanwhile, later)] == cancelled, "it does not forget"
+    lease.let_go(ran)
+    assert not lease.is_cancelled(ran)
