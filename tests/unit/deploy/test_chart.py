@@ -24,7 +24,7 @@ _ALL = {
     "image": {"digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "registry"}],
     "migration": {"roles": True},
-    "coordinator": {"replicas": 2},
+    "coordinator": {"replicas": 2, "envFrom": [{"secretRef": {"name": "webhook"}}]},
     "serve": {"replicas": 2, "podMonitor": True, "envFrom": [{"secretRef": {"name": "bucket"}}]},
     "submitters": [{"kind": "Group", "name": "research", "apiGroup": "rbac.authorization.k8s.io"}],
     "postgresql": {"enabled": True},
@@ -104,6 +104,20 @@ def test_metrics_are_asked_for_with_the_token(everything: list[Manifest]) -> Non
     (container,) = serve["template"]["spec"]["containers"]
     assert endpoint["port"] in {port["name"] for port in container["ports"]}
     assert endpoint["authorization"]["credentials"] == {"name": "tuner-serve", "key": "token"}
+
+
+def test_settings_come_from_the_environment(everything: list[Manifest], installed: list[Manifest]) -> None:
+    """The coordinator's and the server's: a webhook's address, credentials of the artifacts' storage."""
+    given = {
+        pod["containers"][0]["name"]: pod["containers"][0]["envFrom"]
+        for pod in pods(everything)
+        if "envFrom" in pod["containers"][0]
+    }
+    assert given == {
+        "coordinator": [{"secretRef": {"name": "webhook"}}],
+        "serve": [{"secretRef": {"name": "bucket"}}],
+    }
+    assert [pod for pod in pods(installed) if "envFrom" in pod["containers"][0]] == []
 
 
 def test_pods_are_restricted(everything: list[Manifest], installed: list[Manifest]) -> None:
