@@ -188,6 +188,34 @@ def test_every_pod_has_a_network_policy(everything: list[Manifest]) -> None:
         assert bool(spec["ingress"]) == (name in ("tuner-postgresql", "tuner-serve"))
 
 
+@pytest.mark.parametrize(
+    ("cidr", "blocks"),
+    [
+        pytest.param(
+            "10.96.0.1/32", [{"cidr": "0.0.0.0/0", "except": ["10.96.0.1/32"]}, {"cidr": "::/0"}], id="an address"
+        ),
+        pytest.param(
+            "fd00::1/128", [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0", "except": ["fd00::1/128"]}], id="one of IPv6"
+        ),
+    ],
+)
+def test_only_the_coordinator_reaches_the_api_server(program: Path, cidr: str, blocks: list[Manifest]) -> None:
+    """Once it is said where that is; the artifacts' storage, on the same port, is reached by all."""
+    objects = rendered(program, {"networkPolicy": {"apiServer": {"cidr": cidr, "ports": [443, 6443]}}})
+    policies = {one["metadata"]["name"]: one["spec"]["egress"] for one in objects if one["kind"] == "NetworkPolicy"}
+    assert len(policies) == 4
+    for name, (anywhere, but_there, *more) in policies.items():
+        assert [one["port"] for one in anywhere["ports"]] == [53, 53, 5432, 6432, 6379]
+        assert "to" not in anywhere
+        assert but_there == {
+            "to": [{"ipBlock": block} for block in blocks],
+            "ports": [{"port": 443, "protocol": "TCP"}],
+        }
+        assert [rule["to"] for rule in more] == ([[{"ipBlock": {"cidr": cidr}}]] if name == "tuner-coordinator" else [])
+    for one in objects:
+        kubernetes_validate.validate(one, VERSIONS[0], strict=True)
+
+
 def test_a_single_replica_can_be_drained(everything: list[Manifest], installed: list[Manifest]) -> None:
     """A rule about disruptions comes with a second replica."""
     assert {one["metadata"]["name"] for one in everything if one["kind"] == "PodDisruptionBudget"} == {

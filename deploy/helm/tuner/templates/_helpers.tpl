@@ -75,12 +75,35 @@ containers:
   secret: {secretName: {{ include "tuner.secret" . }}, defaultMode: 0440}
 {{- end }}
 
-{{/* Names are asked for everywhere; then TCP ports. */}}
+{{/* Names are asked for everywhere; then TCP ports. Where it is said where the API server is, those that it listens on
+     lead everywhere but there. */}}
 {{- define "tuner.egress" -}}
+{{- $api := .Values.networkPolicy.apiServer }}
+{{- $of_api := list }}
+{{- if not (has $api.cidr (list "0.0.0.0/0" "::/0")) }}
+{{- range $api.ports }}
+{{- $of_api = append $of_api (int .) }}
+{{- end }}
+{{- end }}
+{{- $shared := list -}}
 - ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
 {{- range .Values.networkPolicy.ports }}
+{{- if has (int .) $of_api }}
+{{- $shared = append $shared (int .) }}
+{{- else }}
     - {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end }}
+{{- if $shared }}
+- to:
+{{- range list "0.0.0.0/0" "::/0" }}
+    - ipBlock: {cidr: {{ . | quote }}{{ if eq (contains ":" .) (contains ":" $api.cidr) }}, except: [{{ $api.cidr | quote }}]{{ end }}}
+{{- end }}
+  ports:
+{{- range $shared }}
+    - {port: {{ . }}, protocol: TCP}
+{{- end }}
 {{- end }}
 {{- end }}
