@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing.pool import Pool
@@ -109,6 +110,15 @@ def _waiting_for_locks(connection: str) -> int:
     with closing(psycopg2.connect(connection)) as looking, looking.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])  # type: ignore[index]  # a count is one row
+
+
+def _connections(connection: str) -> int:
+    with closing(psycopg2.connect(connection)) as looking, looking.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tuner-service' "
+            "AND datname = current_database()"
         )
         return int(cursor.fetchone()[0])  # type: ignore[index]  # a count is one row
 
@@ -1051,6 +1061,30 @@ class TestLeases:
         time.sleep(0.4)
         assert storage.see(study.study_id) > storage.now() + 90.0
 
+    def test_a_worker_has_two_connections_at_most(self, postgres_url: str) -> None:
+        """One for its slots, however many, and Optuna's storage with them, and one for its beats."""
+        with closing(open_storage(postgres_url)) as creating:
+            creating.create_tables()
+            study = creating.create_study(make_new_study(trials=100))
+
+        def work(storage: LedgerStorage, slot: int) -> None:
+            for number in range(10):
+                _insert(storage, study, 10 * slot + number)
+                storage.beat(_worker(study), [])
+                storage.optuna_storage().get_all_trials(study.study_id)
+                _settle(storage, _claim(storage, study), Reason.FINISHED)
+
+        with closing(open_storage(postgres_url)) as storage, ThreadPoolExecutor(4) as pool:
+            storage.beat(_worker(study), [])
+            assert storage.now()
+            storage.optuna_storage()
+            working = [pool.submit(work, storage, slot) for slot in range(4)]
+            seen = set()
+            while not all(one.done() for one in working):
+                seen.add(_connections(postgres_url))
+            assert not [one.exception() for one in working if one.exception()]
+        assert max(seen) == 2
+
     def test_a_beat_waits_for_no_other_thread(self, postgres_url: str) -> None:
         """While all connections of the slots wait for a lock, the worker still gives its sign of life."""
         with closing(open_storage(postgres_url)) as storage, closing(psycopg2.connect(postgres_url)) as somebody:
@@ -1060,7 +1094,7 @@ class TestLeases:
             slots = [threading.Thread(target=_insert, args=(storage, study, number)) for number in range(3)]
             for slot in slots:
                 slot.start()
-            while _waiting_for_locks(postgres_url) < 2:
+            while _waiting_for_locks(postgres_url) < 1:
                 time.sleep(0.01)
             assert not storage.beat(_worker(study), []).ended
             assert all(slot.is_alive() for slot in slots)

@@ -46,9 +46,10 @@ def engine_kwargs(url: StorageUrl, *, reads_only: bool = False) -> dict[str, Any
     if url.backend == "sqlite":
         return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}}
     return {
-        # One is kept; another is there for as long as two threads have something to say at once.
+        # One, for which a worker's slots wait for each other: nothing may ask for a second one while it has the first.
+        # Who only reads, such as `tuner serve`, has another for as long as two have something to ask at once.
         "pool_size": 1,
-        "max_overflow": 1,
+        "max_overflow": 1 if reads_only else 0,
         "pool_timeout": 60,
         # Of each transaction: behind a pooler a session's own settings are not kept.
         "execution_options": {"postgresql_readonly": True} if reads_only else {},

@@ -23,7 +23,7 @@ def migrate_optuna_tables(url: StorageUrl) -> None:
     Raises:
         SchemaVersionError: If they are of a newer one.
     """
-    storage = _open(url, skip_table_creation=True, skip_compatibility_check=True)
+    storage = _open(url, skip_table_creation=True, of_any_version=True)
     try:
         found = storage.get_current_version()
         if found not in storage.get_all_versions():
@@ -47,22 +47,23 @@ def open_optuna_storage(url: StorageUrl, engine: Engine) -> optuna.storages.Base
     return optuna.storages.get_storage(storage)
 
 
-def _open(
-    url: StorageUrl, *, skip_table_creation: bool, skip_compatibility_check: bool = False
-) -> optuna.storages.RDBStorage:
+def _open(url: StorageUrl, *, skip_table_creation: bool, of_any_version: bool = False) -> optuna.storages.RDBStorage:
     # Optuna fills {SCHEMA_VERSION} into the URL with str.format, which a brace in a password breaks.
     text = url.secret_text.replace("{", "{{").replace("}", "}}")
     try:
-        return optuna.storages.RDBStorage(
+        storage = optuna.storages.RDBStorage(
             text,
-            engine_kwargs=engine_kwargs(url),
+            # Where it makes tables it takes a second connection while it has one.
+            engine_kwargs=engine_kwargs(url) | ({} if url.backend == "sqlite" else {"max_overflow": 1}),
             skip_table_creation=skip_table_creation,
-            skip_compatibility_check=skip_compatibility_check,
+            # So does its own check, which is this one.
+            skip_compatibility_check=True,
         )
+        if not of_any_version and storage.get_current_version() != storage.get_head_version():
+            raise other_optuna(url)
+        return storage
     except DBAPIError as error:
         raise translated(error, url) from error
     except optuna.exceptions.StorageInternalError as error:
         # What Optuna makes of a database that goes away in the middle.
         raise translated(error.__cause__ if isinstance(error.__cause__, Exception) else error, url) from error
-    except RuntimeError:
-        raise other_optuna(url) from None

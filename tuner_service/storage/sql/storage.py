@@ -97,12 +97,17 @@ class SqlLedgerStorage:
             with _alone_in(folder):
                 yield
             return
-        # Two coordinators that make tables at once break each other in the middle.
-        with transaction(self._engine, self._url) as connection:
-            # It says nothing for as long as the others take.
-            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
-            yield
+        # Two coordinators that make tables at once break each other in the middle. The lock has a connection of its
+        # own, since the block needs the one that there is.
+        engine = make_engine(self._url)
+        try:
+            with transaction(engine, self._url) as connection:
+                # It says nothing for as long as the others take.
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
+                yield
+        finally:
+            engine.dispose()
 
     def _version(self) -> int | None:
         """Return the version of the tables; ``None`` where they are missing, or were never finished."""
@@ -134,6 +139,8 @@ class SqlLedgerStorage:
     def optuna_storage(self) -> optuna.storages.BaseStorage:
         if self._optuna is None:
             self.check_tables()
+            # To open it takes a connection for a moment, in place of the idle one.
+            self._engine.dispose()
             self._optuna = open_optuna_storage(self._url, self._engine)
         return self._optuna
 
