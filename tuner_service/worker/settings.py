@@ -12,6 +12,9 @@ from pathlib import Path
 from tuner_service.errors import SpecError
 from tuner_service.worker.outbox import default_folder
 
+#: Characters of an id that the storage has room for.
+_LONGEST_ID = 200
+
 
 def new_worker_id() -> str:
     """Return an id that no other worker has: the host, the process and a random part."""
@@ -45,6 +48,8 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         check_lease(self.lease_s, self.beat_s)
+        if len(self.worker_id) > _LONGEST_ID:
+            raise SpecError(f"a worker's id may have {_LONGEST_ID} characters, got {len(self.worker_id)}; shorten --id")
 
     @property
     def slots(self) -> int:
