@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format docs postgres lock chart policies clean
+.PHONY: help demo test soak bench lint format docs postgres lock chart policies image clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,12 @@ policies: $(BIN)/helm  ## Hold images, chart and Jobs against the rules of check
 	$(BIN)/tuner render study --in-image /studies --image worker:1 --gpus 1 --namespace tuner >.venv/policies/files/jobs.yaml
 	.venv/policies/checkov/bin/checkov --config-file deploy/checkov.yaml --directory .venv/policies/files
 	$(BIN)/hadolint Dockerfile
+
+CHECK_IMAGE = deploy/image/check.sh
+image:  ## Build both images and try them, with podman or docker; FLAVOUR=cpu, gpu or jax
+	@engine=$${ENGINE:-$$(command -v podman || command -v docker)} && test -n "$$engine" \
+		|| { echo "make image needs podman or docker, and found neither on the PATH; name one with ENGINE=" >&2; exit 2; } \
+		&& ENGINE=$${engine##*/} $(CHECK_IMAGE)
 
 $(BIN)/helm: $(INSTALLED)
 	@test -x $@ || $(BIN)/python -m tests.helm
