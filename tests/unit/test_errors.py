@@ -39,6 +39,7 @@ def _ends(words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple
     """Return what a command prints where errors go, and its exit code."""
     (folder / "users").write_text("ada-has-no-password\n")
     (folder / "token").write_text("short\n")
+    (folder / "empty").touch()
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as ended:
@@ -74,6 +75,7 @@ def _ends(words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple
         pytest.param("db roles --prefix 'a b'", "may have small letters, digits and _", id="a name for no role"),
         pytest.param("serve --writer ada", "name the users with --users-file", id="a writer without a login"),
         pytest.param("serve --users-file users", "is not NAME:PASSWORD", id="a user without a password"),
+        pytest.param("serve --users-file empty", "hold no token and no user", id="nobody who could log in"),
         pytest.param("serve --token-file token", "take a longer one", id="a short token"),
         pytest.param("serve --token-file none", "none of the login cannot be read", id="no token"),
         pytest.param("status opne", "Did you mean 'open'?", id="a name with a slip"),
