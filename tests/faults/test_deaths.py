@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.tuner import until
@@ -92,6 +94,25 @@ def test_last_running_trial_is_not_forgotten(tmp_path: Path, postgres_server: Po
             ("FAIL", "interrupted", "w0"),
             ("COMPLETE", "finished", "w1"),
         ]
+
+
+def _sleeping(workers: Pool) -> list[str]:
+    """Return the commands of the programs that the study ``programs`` has started and that still run."""
+    commands = []
+    for process in workers.tuner.processes():
+        with contextlib.suppress(psutil.Error):
+            commands.append(" ".join(psutil.Process(process).cmdline()))
+    return sorted(one for one in commands if one.startswith("sleep"))
+
+
+def test_programs_of_the_study_end_with_its_worker(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """The kernel ends children that asked for it, and a program that the study's code has started has not."""
+    with pool(tmp_path, postgres_server, "programs", "trials=4") as workers:
+        (worker,) = workers.start(1)
+        until("it has started its programs", lambda: len(_sleeping(workers)) == 2)
+        assert _sleeping(workers) == ["sleep 1000", "sleep 1001"]
+        worker.kill()
+        until("no process is left", lambda: not workers.tuner.processes(), timeout_s=10.0)
 
 
 @pytest.mark.soak

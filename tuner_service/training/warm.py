@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tuner_service.errors import StudyFileError
 from tuner_service.training import study_file
 from tuner_service.training.data import Data
@@ -159,6 +161,35 @@ def _start_again_without(level: str, threads: list[str]) -> None:
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very command again
 
 
+def _end_all_with_parent(parent: int) -> None:
+    """From now on, when the supervisor dies, kill the children and all that the study's code has started, too.
+
+    The kernel would kill this process and then its children only. While this process loaded the study there were none,
+    and a signal that it is to handle would have had to wait.
+    """
+
+    def end(*_: object) -> None:
+        # What is sent to the whole group, or to a child that has just been forked, says nothing of the supervisor.
+        if os.getpid() == WARM.process_id and os.getppid() != parent:
+            _kill_all()
+            os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    die_with_parent(parent, signal.SIGTERM)
+
+
+def _kill_all() -> None:
+    """Kill the children with their groups, and whatever else descends from this process."""
+    with contextlib.suppress(psutil.Error):
+        family = psutil.Process().children(recursive=True)
+        for one in family:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(one.pid) == one.pid:
+                    os.killpg(one.pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+
+
 if STUDY_FILE in os.environ:
     die_with_parent(int(os.environ[PARENT]))
     close_secrets()
@@ -167,3 +198,4 @@ if STUDY_FILE in os.environ:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     WARM.cold_because = os.environ.get(COLD_BECAUSE, "")
     _warm_up(Path(os.environ[STUDY_FILE]))
+    _end_all_with_parent(int(os.environ[PARENT]))
