@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.tuner import Tuner, settled
+from tests.e2e.tuner import Tuner, settled, until
+from tuner_service.bootstrap import open_storage
+from tuner_service.domain.study import CodeRecord
+from tuner_service.training.study_file import digest
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +73,24 @@ def test_study_goes_on_as_far_as_it_is_the_same(module_tuner: Tuner, study: Path
     assert tuner("list", "--json").json("studies") == []
     assert tuner.artifacts() == []
     assert "created" in tuner("create", "studies/bowl.py").out
+
+
+def test_a_worker_finishes_its_trial_where_other_code_is_accepted_meanwhile(tuner: Tuner) -> None:
+    """It claims no other with the code that it has loaded; the next one trains with the new code."""
+    slow = "import time\n\n    time.sleep(3)\n    return x**2"
+    path = tuner.add_study("bowl", change=lambda source: source.replace("return x**2", slow))
+    tuner("create", "studies/bowl.py")
+    with tuner.start("worker", "bowl", "--studies", "studies", "--slots", "1") as worker:
+        until("a trial runs", lambda: [one for one in tuner.attempts() if one[2] == "RUNNING"])
+        path.write_text(path.read_text().replace("time.sleep(3)", "time.sleep(0)"))
+        with closing(open_storage(tuner.storage)) as storage:
+            study = storage.study("bowl")
+            storage.accept_code(study.study_id, CodeRecord(path.name, digest(path), (study.code.digest,)))
+        result = worker.wait()
+    assert result.code == 75, result.err
+    assert "start it again where the new study file is" in result.err
+    assert len(settled(tuner.attempts())) < 4
+    tuner("worker", "bowl", "--studies", "studies", "--slots", "1")
+    trials = tuner("trials", "bowl", "--json").json("trials")
+    assert {one["reason"] for one in trials} == {"finished"}
+    assert len({one["code"] for one in trials}) == 2
