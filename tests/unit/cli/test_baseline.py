@@ -43,9 +43,8 @@ def test_a_companion_begins_with_the_defaults(
     create(path, storage=sqlite_url, artifacts=str(tmp_path / "artifacts"), baseline=True)
     assert "small-baseline: created, 2 parameters found, 1 point to try first" in capsys.readouterr().out
     with closing(open_storage(sqlite_url)) as storage:
-        claims = [
-            storage.claim(storage.study("small-baseline").study_id, "w", lease_s=9.0, code="c0de") for _ in range(2)
-        ]
+        companion = storage.study("small-baseline")
+        claims = [storage.claim(companion.study_id, "w", lease_s=9.0, code=companion.code.digest) for _ in range(2)]
         assert [claim and claim.params for claim in claims] == [{"units": 6, "rate": 1e-4}, {}]
     create(path, storage=sqlite_url, artifacts=str(tmp_path / "artifacts"), baseline=True)
     assert "small-baseline: continued" in capsys.readouterr().out
