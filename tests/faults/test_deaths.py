@@ -16,6 +16,7 @@ from tests.e2e.tuner import until
 from tests.faults.pool import Pool, check_rows, pool
 from tests.servers import PostgresServer
 from tuner_service.storage.artifacts import Artifacts, trial_folder
+from tuner_service.training.assignment import CHECKPOINT_PREFIX, checkpoint_file
 
 SEED = 11
 
@@ -32,8 +33,14 @@ def _curve(workers: Pool, configuration: int) -> dict[str, Any]:
     return curve
 
 
+def _saved(artifacts: str, number: int) -> str:
+    """Return the name of a trial's last checkpoint; names sort as trainings go on."""
+    names = Artifacts(artifacts, "digits").names(trial_folder(number))
+    return max((name for name in names if name.startswith(CHECKPOINT_PREFIX)), default="")
+
+
 def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: PostgresServer, s3_url: str) -> None:
-    """Killed in epoch 6 of 10 or told to stop, a trial goes on elsewhere, to the very curve of one never interrupted.
+    """Killed after epoch 6 of 10 or told to stop, a trial goes on elsewhere, to the curve of one never interrupted.
 
     Its checkpoints lie in S3. A plain worker has no checkpoints: it begins anew, with other initial weights; told to
     stop it ends without a word.
@@ -42,10 +49,10 @@ def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: Po
         pool(tmp_path / "reference", postgres_server, "digits", "trials=2") as reference,
         pool(tmp_path / "attacked", postgres_server, "digits", "trials=2", artifacts=s3_url) as workers,
     ):
-        killed, stopped = workers.start(2)
+        killed, stopped = workers.start(2, environment={"EPOCH_S": "0.6"})
         until("both train", lambda: len(workers.running_rows()) == 2)
-        trials = {one.name: workers.trial_of(one) for one in (killed, stopped)}
-        (killed_number, killed_configuration, _), (stopped_number, stopped_configuration, _) = trials.values()
+        killed_number, killed_configuration, _ = workers.trial_of(killed) or (-1, -1, -1)
+        stopped_number, stopped_configuration, _ = workers.trial_of(stopped) or (-1, -1, -1)
         until("one is in epoch 4", lambda: workers.epoch(stopped_number) >= 3)
         told_at = time.monotonic()
         stopped.process.send_signal(signal.SIGTERM)
@@ -53,7 +60,7 @@ def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: Po
         print(f"exited {time.monotonic() - told_at:.1f} s after SIGTERM")
         assert workers.attempts(stopped_configuration)[0] == (0, "FAIL", "interrupted", stopped.name)
         last = workers.epoch(stopped_number)
-        until("the other one is in epoch 7", lambda: workers.epoch(killed_number) >= 6)
+        until("the other one is saved after epoch 6", lambda: _saved(s3_url, killed_number) >= checkpoint_file(6))
         killed.kill()
         workers.workers.clear()
         workers.start(1, slots=2)
@@ -61,7 +68,7 @@ def test_trial_goes_on_where_its_worker_died(tmp_path: Path, postgres_server: Po
         check_rows(workers, 2)
         assert workers.attempts(killed_configuration)[0] == (0, "FAIL", "interrupted", killed.name)
         resumed = dict(workers.query("SELECT configuration, resumed_from FROM tuner_attempts WHERE attempt = 1"))
-        assert resumed[killed_configuration] >= 5
+        assert resumed[killed_configuration] >= 6
         assert resumed[stopped_configuration] == last
 
         reference.start(1, slots=2)
@@ -88,6 +95,30 @@ def test_last_running_trial_is_not_forgotten(tmp_path: Path, postgres_server: Po
         until("the trial runs again", lambda: len(workers.attempts(0)) == 2 and workers.running_rows())
         # A lease and a beat, where the machine has time for it.
         print(f"runs again {time.monotonic() - killed_at:.1f} s after the kill")
+        workers.wait()
+        check_rows(workers, 1)
+        assert [one[1:] for one in workers.attempts(0)] == [
+            ("FAIL", "interrupted", "w0"),
+            ("COMPLETE", "finished", "w1"),
+        ]
+
+
+def test_second_signal_ends_a_worker_at_once(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """A trial that does not end is left to its lease: another worker runs it again."""
+    with pool(tmp_path, postgres_server, "fast", "trials=1") as workers:
+        (stopped,) = workers.start(1, environment={"EPOCH_S": "60", "STUBBORN": "1"})
+        until("it trains", lambda: workers.query("SELECT 1 FROM trial_params"))
+        stopped.process.send_signal(signal.SIGTERM)
+        time.sleep(1.2)  # signals that come within a second are one
+        assert stopped.process.poll() is None
+        told_at = time.monotonic()
+        stopped.process.send_signal(signal.SIGTERM)
+        assert stopped.process.wait(15) == 75, stopped.said()
+        assert time.monotonic() - told_at < 3.0
+        workers.workers.remove(stopped)
+        assert [owner for *_, owner in workers.running_rows()] == [stopped.name]
+        until("no process is left", lambda: not workers.tuner.processes(), timeout_s=10.0)
+        workers.start(1)
         workers.wait()
         check_rows(workers, 1)
         assert [one[1:] for one in workers.attempts(0)] == [
