@@ -23,9 +23,13 @@ from optuna.trial import BaseTrial
 
 from tuner_service.errors import StudyFileError
 
-#: Longest name of a parameter or attribute, and largest attribute as JSON text, in characters.
+#: Longest name of a parameter or attribute, as Optuna's columns hold it, in characters; that of a constraint lies there
+#: behind a word that marks it.
 MAX_NAME = 512
+MAX_CONSTRAINT = 480
+#: Largest attribute, and largest list of choices, as JSON text, in characters.
 MAX_ATTRIBUTE = 64 * 1024
+MAX_CHOICES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class RemoteTrial(BaseTrial):
         self._user_attrs[key] = value
 
     def set_constraint(self, key: str, value: float) -> None:
-        key = _name("constraint", key)
+        key = _name("constraint", key, MAX_CONSTRAINT)
         number = float(value)
         if math.isnan(number):
             raise ValueError(f"constraint {key!r} must be a number, got NaN")
@@ -211,6 +215,13 @@ def plain_choices(name: str, choices: Sequence[Any]) -> list[CategoricalChoiceTy
         StudyFileError: If a choice would come back as another one, or cannot be kept.
     """
     plain = [_plain(name, choice) for choice in choices]
+    size = len(json.dumps(plain))
+    if size > MAX_CHOICES:
+        # They are written with each trial, and read with it again and again.
+        raise StudyFileError(
+            f"the choices of parameter {name!r} have {size} characters as JSON; at most {MAX_CHOICES} are kept with "
+            "each trial. Suggest a place in the list, as by suggest_int, and look the choice up in the study file"
+        )
     seen: dict[Any, Any] = {}
     for choice in plain:
         equal = seen.setdefault(choice, choice)
@@ -258,7 +269,7 @@ def check_attribute(key: str, value: object) -> str:
     return text
 
 
-def _name(what: str, name: str) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or "\0" in name:
-        raise ValueError(f"the name of a {what} must be text of 1 to {MAX_NAME} characters, got {str(name)[:60]!r}")
+def _name(what: str, name: str, longest: int = MAX_NAME) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= longest or "\0" in name:
+        raise ValueError(f"the name of a {what} must be text of 1 to {longest} characters, got {str(name)[:60]!r}")
     return str.__str__(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from tests.unit.training.fakes import FakePipe
 from tuner_service.errors import StudyFileError
 from tuner_service.search.space import contains
 from tuner_service.training.recording_trial import RecordingTrial
-from tuner_service.training.remote_trial import RemoteTrial, plain_choices
+from tuner_service.training.remote_trial import (
+    MAX_ATTRIBUTE,
+    MAX_CHOICES,
+    MAX_CONSTRAINT,
+    MAX_NAME,
+    RemoteTrial,
+    plain_choices,
+)
 
 
 class _Text(enum.StrEnum):
@@ -101,3 +108,56 @@ def test_what_a_study_says_is_sent_without_classes_of_its_own() -> None:
     assert {type(one) for one in (*sent[1]["kinds"], name, sent[0], sent[2])} == {str, int}
     assert {type(one) for one in vars(distribution).values()} == {float, bool, type(None)}
     assert trial.user_attrs == {"relu": {"kinds": [_Text.GELU, _Whole.SMALL]}}
+
+
+@pytest.mark.parametrize(
+    ("say", "most", "said"),
+    [
+        pytest.param(
+            lambda trial, size: trial.suggest_float("x" * size, 0.0, 1.0),
+            MAX_NAME,
+            "1 to 512 char",
+            id="a parameter's name",
+        ),
+        pytest.param(
+            lambda trial, size: trial.set_user_attr("x" * size, 1), MAX_NAME, "1 to 512 char", id="an attribute's name"
+        ),
+        pytest.param(
+            lambda trial, size: trial.set_constraint("x" * size, 1.0),
+            MAX_CONSTRAINT,
+            "1 to 480 char",
+            id="a constraint's",
+        ),
+        pytest.param(
+            # With its quotation marks.
+            lambda trial, size: trial.set_user_attr("note", "x" * (size - 2)),
+            MAX_ATTRIBUTE,
+            "65537 characters as JSON; at most 65536",
+            id="an attribute",
+        ),
+        pytest.param(
+            # With the brackets of the list, too.
+            lambda trial, size: trial.suggest_categorical("kind", ["x" * (size - 4)]),
+            MAX_CHOICES,
+            "65537 characters as JSON; at most 65536 .* look the choice up",
+            id="choices",
+        ),
+    ],
+)
+def test_what_the_storage_has_no_room_for_is_refused(
+    say: Callable[[RemoteTrial, int], object], most: int, said: str
+) -> None:
+    """Where the study's code says it, so that its line is told; and nothing is sent."""
+    pipe = FakePipe(suggest=lambda _, distribution: getattr(distribution, "choices", (0.5,))[0])
+    say(RemoteTrial(pipe, 0, 0.0), most)
+    assert len(pipe.asked) + len(pipe.told) == 1
+    with pytest.raises((ValueError, StudyFileError), match=said):
+        say(RemoteTrial(pipe, 0, 0.0), most + 1)
+    assert len(pipe.asked) + len(pipe.told) == 1
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", 7, None])
+def test_a_name_is_text_that_a_database_keeps(name: Any) -> None:
+    """Not nothing, and without the character that PostgreSQL refuses."""
+    with pytest.raises(ValueError, match="must be text of 1 to 512 characters"):
+        RemoteTrial(FakePipe(), 0, 0.0).set_user_attr(name, 1)
