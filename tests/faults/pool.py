@@ -210,8 +210,8 @@ class Pool:
             worker.freeze()
             time.sleep(0.4)  # whatever the others do meanwhile takes less
             idle = self.query(
-                f"SELECT 1 FROM pg_stat_activity WHERE datname = '{self.database}' AND state LIKE 'idle in transaction%' "
-                "AND clock_timestamp() - state_change > interval '0.3 s'"
+                f"SELECT 1 FROM pg_stat_activity WHERE datname = '{self.database}' "
+                "AND state LIKE 'idle in transaction%' AND clock_timestamp() - state_change > interval '0.3 s'"
             )
             mine = self.trial_of(worker)
             if mine is not None and not idle:
