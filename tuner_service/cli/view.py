@@ -212,7 +212,7 @@ def _row(summary: Summary, name: str, worker: WorkerInfo | None, one: Attempt | 
 
 
 def _epoch_time(one: Attempt, worker: WorkerInfo | None) -> str:
-    trained = one.epoch - one.resumed_from
+    trained = one.own_epochs
     if worker is None or one.claimed_at is None or trained <= 0:
         return "-"
     # Epochs are heard of with the beats.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import by_configuration, settled_by
+from tuner_service.domain.attempt import settlements
 from tuner_service.domain.front import kept
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -29,11 +29,7 @@ def collect(storage: LedgerStorage, name: str) -> Collected:
     attempts = storage.attempts(study.study_id)
     artifacts = Artifacts(study.artifacts, study.name)
     best = kept(attempts, study.spec.directions, study.spec.keep_models)
-    settled = {
-        configuration
-        for configuration, mine in by_configuration(attempts).items()
-        if settled_by(mine, study.spec.max_attempts) is not None
-    }
+    settled = settlements(attempts, study.spec.max_attempts)
     models = checkpoints = drafts = 0
     for one in attempts:
         if not one.state.final:

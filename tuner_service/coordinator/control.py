@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, is_undrawn, settled_by
+from tuner_service.domain.attempt import NewAttempt, Param, by_configuration, is_undrawn, settlements
 from tuner_service.domain.ending import reached
 from tuner_service.domain.outcome import State
 from tuner_service.domain.sampler import is_exhaustive
@@ -54,12 +54,10 @@ def retry(storage: LedgerStorage, name: str, numbers: Collection[int] | None = N
         StoppedByRuleError: If a stopping rule lets nothing start any more.
     """
     study = storage.study(name)
-    grouped = by_configuration(storage.attempts(study.study_id))
-    failed = {
-        configuration: last
-        for configuration, mine in grouped.items()
-        if (last := settled_by(mine, study.spec.max_attempts)) is not None and last.state is State.FAIL
-    }
+    attempts = storage.attempts(study.study_id)
+    grouped = by_configuration(attempts)
+    settled = settlements(attempts, study.spec.max_attempts)
+    failed = {configuration: last for configuration, last in settled.items() if last.state is State.FAIL}
     configurations = {one.number: configuration for configuration, mine in grouped.items() for one in mine}
     wrong = [one for one in numbers or [] if configurations.get(one) not in failed]
     if wrong:

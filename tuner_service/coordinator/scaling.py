@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tuner_service.domain.attempt import Attempt, by_configuration, settled_by
+from tuner_service.domain.attempt import Attempt, settlements
 from tuner_service.domain.outcome import State
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.errors import ClusterError, StudyNotFoundError
@@ -69,8 +69,7 @@ def open_trials(study: StudyRecord, attempts: Sequence[Attempt]) -> int:
     running = sum(one.state is State.RUNNING for one in attempts)
     if study.ending is not None or study.control is not Control.RUN:
         return running
-    settled = sum(settled_by(mine, study.spec.max_attempts) is not None for mine in by_configuration(attempts).values())
-    return max(study.budget - settled, running)
+    return max(study.budget - len(settlements(attempts, study.spec.max_attempts)), running)
 
 
 def scale(storage: LedgerStorage, scaler: Scaler) -> None:

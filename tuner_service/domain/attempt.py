@@ -41,6 +41,11 @@ class Attempt:
         """The values of all objectives; none where there is no value."""
         return () if self.value is None else (self.value, *self.others)
 
+    @property
+    def own_epochs(self) -> int:
+        """Epochs that it has trained itself, over all runs, without those that it resumed from."""
+        return self.epoch - self.resumed_from
+
 
 @dataclass(frozen=True)
 class NewAttempt:
@@ -77,6 +82,14 @@ def settled_by(attempts: Iterable[Attempt], max_attempts: int) -> Attempt | None
             if charged >= max_attempts:
                 return attempt
     return None
+
+
+def settlements(attempts: Iterable[Attempt], max_attempts: int) -> dict[int, Attempt]:
+    """Return the attempt that settles each settled configuration, by configuration."""
+    decisive = {
+        configuration: settled_by(mine, max_attempts) for configuration, mine in by_configuration(attempts).items()
+    }
+    return {configuration: one for configuration, one in decisive.items() if one is not None}
 
 
 def is_undrawn(attempts: Sequence[Attempt]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import Attempt, best_attempt, by_configuration, settled_by
+from tuner_service.domain.attempt import Attempt, best_attempt, settlements
 from tuner_service.domain.direction import is_better
 from tuner_service.domain.front import dominates, front
 from tuner_service.domain.outcome import State
@@ -81,14 +81,14 @@ def may_start(spec: StudySpec, attempts: Sequence[Attempt], *, now: float, since
         return False
     if spec.stop.epochs is None:
         return True
-    reserved = sum(max(spec.attempt_epochs, _own_epochs(one)) for one in attempts if one.state is State.RUNNING)
+    reserved = sum(max(spec.attempt_epochs, one.own_epochs) for one in attempts if one.state is State.RUNNING)
     trained = epochs_trained(one for one in attempts if one.state is not State.RUNNING)
     return trained + reserved + spec.attempt_epochs <= spec.stop.epochs
 
 
 def epochs_trained(attempts: Iterable[Attempt]) -> int:
     """Return the epochs trained, as far as was heard of; those before a checkpoint count once."""
-    return sum(_own_epochs(one) for one in attempts)
+    return sum(one.own_epochs for one in attempts)
 
 
 def hours_since_begin(attempts: Iterable[Attempt], *, now: float, since: float) -> float:
@@ -111,8 +111,8 @@ def without_gain(spec: StudySpec, attempts: Iterable[Attempt], *, since: float) 
     With several objectives, since one was found that none before it dominates or equals. What breaks a constraint is
     compared only until there is one that does not.
     """
-    decisive = (settled_by(mine, spec.max_attempts) for mine in by_configuration(attempts).values())
-    settled = sorted((one for one in decisive if one is not None), key=lambda one: (one.ended_at or 0.0, one.number))
+    decisive = settlements(attempts, spec.max_attempts).values()
+    settled = sorted(decisive, key=lambda one: (one.ended_at or 0.0, one.number))
     best: list[Attempt] = []
     waited = 0
     for one in settled:
@@ -128,7 +128,3 @@ def without_gain(spec: StudySpec, attempts: Iterable[Attempt], *, since: float) 
         elif (one.ended_at or 0.0) > since:
             waited += 1
     return waited
-
-
-def _own_epochs(one: Attempt) -> int:
-    return one.epoch - one.resumed_from

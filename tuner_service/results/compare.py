@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import Attempt, by_configuration, settled_by
+from tuner_service.domain.attempt import Attempt, settlements
 from tuner_service.domain.code_change import code_changes
 from tuner_service.domain.comparison import LEAST_RUNS, LEAST_TRIALS, Gain, gain_of_runs, gain_of_search
+from tuner_service.domain.ending import epochs_trained
 from tuner_service.domain.front import front
 from tuner_service.domain.outcome import State
 from tuner_service.domain.provenance import changed_packages
@@ -62,12 +63,11 @@ def _side(storage: LedgerStorage, study: StudyRecord, attempts: Sequence[Attempt
     best = front(attempts, study.spec.directions)[:1]
     found = storage.trials(study.study_id, numbers=[best[0].number]) if best else []
     settled = _settled(study, attempts)
-    return Side(study, len(settled), found[0] if found else None, sum(one.epoch - one.resumed_from for one in attempts))
+    return Side(study, len(settled), found[0] if found else None, epochs_trained(attempts))
 
 
 def _settled(study: StudyRecord, attempts: Sequence[Attempt]) -> list[Attempt]:
-    decisive = (settled_by(mine, study.spec.max_attempts) for mine in by_configuration(attempts).values())
-    return [one for one in decisive if one is not None]
+    return list(settlements(attempts, study.spec.max_attempts).values())
 
 
 def _gains(one: Side, two: Side, attempts: Sequence[Attempt], others: Sequence[Attempt]) -> list[Gain]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner_service.domain.attempt import Attempt, by_configuration, settled_by
+from tuner_service.domain.attempt import Attempt, by_configuration, settlements
 from tuner_service.domain.ending import epochs_trained, standing
 from tuner_service.domain.front import front
 from tuner_service.domain.outcome import RULES, Reason, State
@@ -85,8 +85,7 @@ def summarize(storage: LedgerStorage, name: str) -> Summary:
 def summary_of(study: StudyRecord, attempts: Sequence[Attempt], workers: Sequence[WorkerInfo], now: float) -> Summary:
     """Return what rows read at this time say of a study."""
     grouped = by_configuration(attempts)
-    decisive = [settled_by(mine, study.spec.max_attempts) for mine in grouped.values()]
-    settled = [one for one in decisive if one is not None]
+    settled = list(settlements(attempts, study.spec.max_attempts).values())
     ended = Counter(one.state for one in settled)
     pruned = [one for one in settled if one.reason is Reason.PRUNED]
     alive = [worker for worker in workers if worker.alive(now)]

@@ -117,7 +117,7 @@ def _group(name: str, trials: Sequence[Trial], better: Direction) -> Group:
         for one, whole in zip(trials, complete, strict=True)
     ]
     allowed = [value for value in values if value is not None]
-    epochs = [max(one.attempt.epoch - one.attempt.resumed_from, 1) for one in trials]
+    epochs = [max(one.attempt.own_epochs, 1) for one in trials]
     return Group(
         name=name,
         trials=len(trials),

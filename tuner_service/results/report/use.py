@@ -105,7 +105,7 @@ def _worker_use(
         slots=None if worker is None else worker.slots,
         trials=len(bars),
         complete=sum(bar.trial.attempt.state is State.COMPLETE for bar in bars),
-        epochs=sum(bar.trial.attempt.epoch - bar.trial.attempt.resumed_from for bar in bars),
+        epochs=sum(bar.trial.attempt.own_epochs for bar in bars),
         busy=min(sum(bar.end - bar.begin for bar in bars) / offered, 1.0) if offered > 0 else None,
         epoch_s=statistics.median(times) if times else None,
     )
@@ -113,7 +113,7 @@ def _worker_use(
 
 def epoch_seconds(trial: Trial) -> float | None:
     """Return how long an epoch of a trial took, everything around it included; ``None`` where none was trained."""
-    trained = trial.attempt.epoch - trial.attempt.resumed_from
+    trained = trial.attempt.own_epochs
     return trial.seconds / trained if trained > 0 and trial.seconds is not None else None
 
 
