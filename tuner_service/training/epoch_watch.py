@@ -19,7 +19,7 @@ from tuner_service.domain.run import Run, RunRecord
 from tuner_service.training.assignment import EVALUATION_FILE, MODEL_FILE, Assignment, checkpoint_file
 from tuner_service.training.checkpoint import Checkpoint, plain_state, restore_plain, variables_of
 from tuner_service.training.engine import TrainingPath
-from tuner_service.training.measuring import check_names, reported_one
+from tuner_service.training.objectives import check_names, reported_one
 from tuner_service.training.remote_trial import Pipe
 
 

@@ -277,7 +277,8 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
 
 def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401
     """Train on one batch, to see whether data, network and metric fit together."""
-    from tuner_service.training import measuring, network
+    from tuner_service.training import network
+    from tuner_service.training.objectives import check_names, reported_one
 
     history = model.fit(
         **network.arguments(data.train),
@@ -285,9 +286,9 @@ def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec)
         **{**options, "epochs": 1, "verbose": 0, "callbacks": [], "steps_per_epoch": 1, "validation_steps": 1},
     )
     reported = {name: values[-1] for name, values in history.history.items()}
-    measuring.check_names(spec.metrics, reported)
+    check_names(spec.metrics, reported)
     for metric in {spec.watched, spec.judged, *spec.metrics} - MEASURED.keys():
-        measuring.reported_one(reported, metric)
+        reported_one(reported, metric)
 
 
 def _guarded(what: str, path: Path, call: Any) -> Any:  # noqa: ANN401 - any call

@@ -25,8 +25,8 @@ from tuner_service.training.distribution import check_batches, scope_of, spread
 from tuner_service.training.engine import TrainingPath, fit_because, path_for
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, numbers
 from tuner_service.training.keras_settings import KerasSettings
-from tuner_service.training.measuring import reported_one
 from tuner_service.training.model_file import write
+from tuner_service.training.objectives import reported_one
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.seeding import seed_all
 from tuner_service.training.study_file import StudyFile

@@ -22,7 +22,7 @@ from tuner_service.training.checkpoint import Checkpoint
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch
 from tuner_service.training.folds import fold_data
-from tuner_service.training.measuring import objectives
+from tuner_service.training.objectives import objectives
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 from tuner_service.training.together import NotTogetherError, Together
