@@ -128,6 +128,10 @@ class ServeError(TunerServiceError):
     """The server's settings, its files or its address cannot be used."""
 
 
+class WorkerFailedError(TunerServiceError):
+    """A worker cannot work, and starting it again would not help."""
+
+
 class BackendError(TunerServiceError):
     """What Keras is to compute with is not installed, or is not known here."""
 

@@ -31,7 +31,7 @@ def run(
     accept_code: bool = False,
     command: str = "",
     created: Callable[[Created], None] = lambda _: None,
-    follow: Callable[[LedgerStorage, str, Callable[[], object]], object] | None = None,
+    follow: Callable[[LedgerStorage, str, Callable[[], None]], object] | None = None,
 ) -> StudyRecord:
     """Create or continue a study, work on it with processes of this machine until it has ended, and return it.
 
@@ -166,7 +166,7 @@ def run_server(
     )
 
 
-def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
+def _wait(ledger: LedgerStorage, name: str, look_after: Callable[[], None]) -> None:
     while patiently(lambda: ledger.study(name)).ending is None:
         look_after()
         time.sleep(1.0)

@@ -152,7 +152,7 @@ def run(
         sys.exit(ExitCode.NOT_GOOD)
 
 
-def _follow(ledger: LedgerStorage, name: str, look_after: Callable[[], object]) -> None:
+def _follow(ledger: LedgerStorage, name: str, look_after: Callable[[], None]) -> None:
     def look() -> Summary:
         look_after()
         return summarize(ledger, name)

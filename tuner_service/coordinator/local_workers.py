@@ -18,7 +18,7 @@ from typing import Self
 
 from tuner_service.domain.exit_code import ExitCode
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import StorageUnavailableError, TunerServiceError
+from tuner_service.errors import StorageUnavailableError, WorkerFailedError
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.parent import SECRETS_PIPE, die_with_parent, hand_over
 
@@ -29,10 +29,6 @@ _MAX_DEATHS = 5
 _BEAT_S, _LEASE_S = 1.0, 20.0
 #: How long workers may take to hand back what they run, in seconds.
 _PATIENCE_S = 15.0
-
-
-class WorkerFailedError(TunerServiceError):
-    """A worker cannot work, and starting it again would not help."""
 
 
 @dataclass
@@ -125,8 +121,8 @@ class LocalWorkers:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def look_after(self) -> bool:
-        """Start again what has died, and return whether any worker still works; they must have begun.
+    def look_after(self) -> None:
+        """Start again what has died; they must have begun.
 
         Raises:
             WorkerFailedError: If a worker says that it is not configured right, or dies again and again.
@@ -141,14 +137,13 @@ class LocalWorkers:
                 self._storage.release(worker.worker_id)
             except StorageUnavailableError:
                 # Looked after once the storage is back: nothing could be trained anyway.
-                return True
+                return
             if code == ExitCode.MISCONFIGURED or worker.deaths + 1 >= _MAX_DEATHS:
                 raise WorkerFailedError(f"a worker ended with exit code {code}; {self._last_words()}")
             again = self._start(f"{self._name}-{index}-{worker.deaths + 1}")
             again.deaths = worker.deaths + 1
             again.begin(self._study)
             self._workers[index] = again
-        return any(worker.process.poll() is None for worker in self._workers)
 
     def _wait(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
