@@ -17,44 +17,24 @@ from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason
 from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.study import Control, StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import CodeChangedError, TrialLostError
-from tuner_service.storage.ledger_storage import Claim, Draw, Heard, Rows
+from tuner_service.storage.ledger_storage import Claim, Draw, Rows
 from tuner_service.storage.param import CONSTRAINT, check_compatible
 from tuner_service.storage.redis import rows
 from tuner_service.storage.redis.journal import unavailable
-from tuner_service.storage.redis.studies import NAMES, RedisStudies, points_key, study_key
+from tuner_service.storage.redis.studies import NAMES, points_key, study_key
+from tuner_service.storage.redis.workers import (
+    RedisWorkers,
+    lease_key,
+    progress_key,
+    seen_key,
+    workers_key,
+)
 
-#: What a worker's beat is taken to be where none is known, in seconds.
-_BEAT_S = 10.0
 #: Longest time of a claim where claims take turns; whoever dies in one holds the others up for so long.
 _CLAIMING_S = 30.0
-#: A beat and an expiry of one trial exclude each other: either may take a lease that has run out, and only its own one
-#: that has not. Returns whether it is the caller's now.
-_LEASE = """
-local owner = redis.call('get', KEYS[1])
-if owner and owner ~= ARGV[1] then return 0 end
-redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
-return 1
-"""
 #: Whose the lease of a trial is while it is failed, and for how long at most, in seconds: then somebody tries again.
 _EXPIRING, _EXPIRING_S = "(expiring)", 30.0
-
-
-def _lease_key(trial_id: int) -> str:
-    return f"tuner:lease:{trial_id}"
-
-
-def _progress_key(study_id: int) -> str:
-    return f"tuner:progress:{study_id}"
-
-
-def _seen_key(study_id: int) -> str:
-    return f"tuner:seen:{study_id}"
-
-
-def _workers_key(study_id: int) -> str:
-    return f"tuner:workers:{study_id}"
 
 
 def _scores_key(study_id: int) -> str:
@@ -71,7 +51,7 @@ def notices_key(study_id: int) -> str:
     return f"tuner:notices:{study_id}"
 
 
-class RedisLedgerStorage(RedisStudies):
+class RedisLedgerStorage(RedisWorkers):
     """See ``LedgerStorage``. A state changes by one entry of the journal; what is said about it comes before."""
 
     def delete_study(self, study_id: int) -> None:
@@ -81,10 +61,10 @@ class RedisLedgerStorage(RedisStudies):
             if text is not None:
                 self._client.hdel(NAMES, rows.study_from_json(text).name)
             rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
-            leases = [_lease_key(one._trial_id) for one in trials]
-            others = [_seen_key(study_id), f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
+            leases = [lease_key(one._trial_id) for one in trials]
+            others = [seen_key(study_id), f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
             others += [_scores_key(study_id), notices_key(study_id)]
-            keys = [study_key(study_id), _progress_key(study_id), _workers_key(study_id), *others, *rungs, *leases]
+            keys = [study_key(study_id), progress_key(study_id), workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
         self.optuna_storage().delete_study(study_id)
 
@@ -164,7 +144,7 @@ class RedisLedgerStorage(RedisStudies):
     def _take(self, trial: FrozenTrial, worker_id: str, lease_s: float) -> bool:
         """Set the lease, then the state: a row that runs without a lease would be judged at once."""
         with unavailable(self._url):
-            key = _lease_key(trial._trial_id)
+            key = lease_key(trial._trial_id)
             if not self._client.set(key, worker_id, nx=True, px=max(round(lease_s * 1000), 1)):
                 return False
             try:
@@ -242,7 +222,7 @@ class RedisLedgerStorage(RedisStudies):
         judge_from, now = self._judge_from(trial.system_attrs[rows.STUDY])
         if now < judge_from:
             return False
-        if not self._lease(trial_id, _EXPIRING, _EXPIRING_S):
+        if not self._take_lease(trial_id, _EXPIRING, _EXPIRING_S):
             return False
         owner = trial.system_attrs.get(rows.CLAIM, {}).get("owner")
         failure = Failure("WorkerLost", f"worker {owner}: {RULES[reason].meaning}")
@@ -270,70 +250,8 @@ class RedisLedgerStorage(RedisStudies):
         except (UpdateFinishedTrialError, KeyError):
             return False
         with unavailable(self._url):
-            self._client.delete(_lease_key(trial_id))
+            self._client.delete(lease_key(trial_id))
         return True
-
-    def beat(self, worker: WorkerInfo, progress: Sequence[Progress]) -> Heard:
-        self.see(worker.study_id)
-        now = self.now()
-        with unavailable(self._url):
-            text = cast(bytes | None, self._client.get(study_key(worker.study_id)))
-            if text is None:
-                return Heard(frozenset(), Control.STOP, ended=True)
-            key = _workers_key(worker.study_id)
-            known = cast(bytes | None, self._client.hget(key, worker.worker_id))
-            started_at = now if known is None else json.loads(known)["started_at"]
-            announced = dataclasses.replace(worker, started_at=started_at, beat_at=now)
-            self._client.hset(key, worker.worker_id, json.dumps(dataclasses.asdict(announced)))
-            mine = self._held(worker.study_id, worker.worker_id) & {one.trial_id for one in progress}
-            held = frozenset(one for one in mine if self._lease(one, worker.worker_id, worker.lease_s))
-            for one in progress:
-                if one.trial_id in held:
-                    fields = {**dataclasses.asdict(one), "value": rows.finite(one.value)}
-                    self._client.hset(_progress_key(worker.study_id), str(one.trial_id), json.dumps(fields))
-        study = rows.study_from_json(text)
-        return Heard(held, study.control, ended=study.ending is not None)
-
-    def _lease(self, trial_id: int, owner: str, lease_s: float) -> bool:
-        """Take or renew the lease of a trial, unless it is another's, and return whether it is this owner's now."""
-        with unavailable(self._url):
-            return bool(self._client.eval(_LEASE, 1, _lease_key(trial_id), owner, str(max(round(lease_s * 1000), 1))))
-
-    def release(self, worker_id: str) -> None:
-        for study in self.studies():
-            held = self._held(study.study_id, worker_id)
-            with unavailable(self._url):
-                if held:
-                    self._client.delete(*[_lease_key(trial_id) for trial_id in held])
-                key = _workers_key(study.study_id)
-                known = cast(bytes | None, self._client.hget(key, worker_id))
-                if known is not None:
-                    self._client.hset(key, worker_id, json.dumps({**json.loads(known), "stopped": True}))
-
-    def see(self, study_id: int) -> float:
-        judge_from, now = self._judge_from(study_id)
-        with unavailable(self._url):
-            if judge_from > now:
-                self._client.hset(_seen_key(study_id), "judge_from", repr(judge_from))
-            self._client.hset(_seen_key(study_id), "seen_at", repr(now))
-        return judge_from
-
-    def _judge_from(self, study_id: int) -> tuple[float, float]:
-        """Return the time from which on leases may be judged, as it is after a look now, and that time."""
-        workers = self.workers(study_id)
-        with unavailable(self._url):
-            seen, judge_from = cast(
-                list[bytes | None], self._client.hmget(_seen_key(study_id), ["seen_at", "judge_from"])
-            )
-        now = self.now()
-        seen_at = now if seen is None else float(seen)
-        # Those that lived when the server was last seen: by now none has given a sign of life, if it was away.
-        lived = [one for one in workers if not one.stopped and one.beat_at + one.lease_s >= seen_at]
-        patience = 2 * max((one.beat_s for one in lived), default=_BEAT_S)
-        # An outage in which a lease ran out is one, however seldom others beat.
-        if now - seen_at > min([patience, *(one.lease_s for one in lived)]):
-            return now + patience, now
-        return float(judge_from or 0.0), now
 
     def take_turn(self, study_id: int, period_s: float) -> bool:
         with unavailable(self._url):
@@ -343,11 +261,6 @@ class RedisLedgerStorage(RedisStudies):
     def note_told(self, study_id: int, notice: str) -> bool:
         with unavailable(self._url):
             return bool(self._client.sadd(notices_key(study_id), notice))
-
-    def workers(self, study_id: int) -> list[WorkerInfo]:
-        with unavailable(self._url):
-            texts = cast(list[bytes], self._client.hvals(_workers_key(study_id)))
-        return sorted((WorkerInfo(**json.loads(text)) for text in texts), key=lambda one: one.started_at)
 
     def record_score(self, study_id: int, score: Score) -> None:
         text = json.dumps(dataclasses.asdict(dataclasses.replace(score, at=self.now())))
@@ -364,12 +277,6 @@ class RedisLedgerStorage(RedisStudies):
         ours = [one for one in self._rows(study_id) if numbers is None or one.number in numbers]
         attempts = self._attempts(study_id, ours)
         return [rows.to_trial(trial, one, curves=curves) for trial, one in zip(ours, attempts, strict=True)]
-
-    def _held(self, study_id: int, worker_id: str) -> frozenset[int]:
-        running = [one for one in self._trials(study_id) if one.state is TrialState.RUNNING]
-        return frozenset(
-            one._trial_id for one in running if one.system_attrs.get(rows.CLAIM, {}).get("owner") == worker_id
-        )
 
     def _mine(self, trial_id: int, worker_id: str) -> FrozenTrial:
         """Return a trial that runs and is this worker's, or raise ``TrialLostError``."""
@@ -396,9 +303,9 @@ class RedisLedgerStorage(RedisStudies):
         with unavailable(self._url):
             pipe = self._client.pipeline(transaction=False)
             pipe.time()
-            pipe.hgetall(_progress_key(study_id))
+            pipe.hgetall(progress_key(study_id))
             for one in running:
-                pipe.pttl(_lease_key(one._trial_id))
+                pipe.pttl(lease_key(one._trial_id))
             (seconds, microseconds), progress, *ttls = pipe.execute()
         now = seconds + microseconds / 1e6
         # A key that is gone says nothing of when it went: then the lease ran out at the beginning of time.
