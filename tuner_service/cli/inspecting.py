@@ -75,19 +75,18 @@ def status(study: o.Study, storage: o.Storage = None, json: o.Json = False) -> N
         out.print(line)
     if summary.failures:
         out.print()
-        rows = [
-            (
-                str(one.reason),
-                one.attempts,
-                one.configurations,
-                RULES[one.reason].meaning,
-                one.last_error or "-",
-                f"tuner show {study} {one.first}",
-            )
-            for one in summary.failures
-        ]
-        columns = ("reason", "attempts", "configurations", "means", "last error", "see")
-        out.print(table(columns, rows, right=("attempts", "configurations")))
+        print_failures(summary)
+
+
+def print_failures(summary: Summary) -> None:
+    """Print what failed, by its causes, each with its latest error and the command that shows all of that."""
+    for one in summary.failures:
+        what = f"{count(one.attempts, 'attempt')} of {count(one.configurations, 'configuration')}"
+        out.print(f"{_coloured(str(one.reason)).markup}  {what}: {RULES[one.reason].meaning}")
+        if one.last_error:
+            out.print(f"  {one.last_error}", markup=False)
+        # It is copied: also from a narrow terminal in one piece.
+        out.print(f"  tuner show {summary.study.name} {one.shows}", markup=False, soft_wrap=True)
 
 
 def status_lines(summary: Summary) -> list[str]:

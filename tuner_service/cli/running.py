@@ -147,8 +147,8 @@ def run(
         if found.has_model:
             print_note(f"\nits model: tuner export {name} --model DIR --studies {file.parent}")
     if summary.study.ending is Ending.FAILED:
-        first = next(group.first for group in summary.failures if group.reason is Reason.ERROR)
-        print_failure(reading.trial(ledger, name, first))
+        shows = next(group.shows for group in summary.failures if group.reason is Reason.ERROR)
+        print_failure(reading.trial(ledger, name, shows))
         sys.exit(ExitCode.NOT_GOOD)
 
 

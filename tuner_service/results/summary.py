@@ -30,6 +30,7 @@ class FailureGroup:
     configurations: int
     first: int  #: number of the first trial of the group
     last_error: str | None  #: the latest error's fingerprint
+    shows: int  #: number of the first trial with that error
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _failures(attempts: Sequence[Attempt]) -> list[FailureGroup]:
             configurations=len({one.configuration for one in mine}),
             first=mine[0].number,
             last_error=mine[-1].error,
+            shows=next(one.number for one in mine if one.error == mine[-1].error),
         )
         for reason, mine in sorted(groups.items(), key=lambda item: list(RULES).index(item[0]))
     ]

@@ -51,7 +51,7 @@ def test_configurations_and_attempts_are_counted_apart() -> None:
 
 
 def test_failures_are_grouped_by_cause() -> None:
-    """In the order of the table of outcomes, with the latest error; what is no failure is left out."""
+    """In the order of the table of outcomes, with the latest error and who had it first; others are no failures."""
     summary = _summary(
         make_attempt(0, 0, reason=Reason.ERROR, error="E: first", number=3),
         make_attempt(1, 0, reason=Reason.DIVERGED, number=4),
@@ -59,10 +59,11 @@ def test_failures_are_grouped_by_cause() -> None:
         make_attempt(2, 0, reason=Reason.FINISHED, value=1.0, number=6),
         make_attempt(3, 0, reason=Reason.WITHDRAWN, number=7),
         make_attempt(4, 0, State.FAIL, number=8),
+        make_attempt(5, 0, reason=Reason.ERROR, error="E: last", number=9),
     )
     assert summary.failures == [
-        FailureGroup(Reason.DIVERGED, attempts=1, configurations=1, first=4, last_error=None),
-        FailureGroup(Reason.ERROR, attempts=2, configurations=1, first=3, last_error="E: last"),
+        FailureGroup(Reason.DIVERGED, attempts=1, configurations=1, first=4, last_error=None, shows=4),
+        FailureGroup(Reason.ERROR, attempts=3, configurations=2, first=3, last_error="E: last", shows=5),
     ]
 
 
