@@ -130,11 +130,11 @@ def doctor(storage: o.Storage = None, json: o.Json = False) -> None:
     """Say what is wrong with this machine and this storage."""
     from tuner_service.results.doctor import examine
 
-    findings = examine(lambda: o.connect(storage))
+    readings = examine(lambda: o.connect(storage))
     if json:
-        print_json("findings", [finding.__dict__ for finding in findings])
+        print_json("findings", [one.__dict__ for one in readings])
     else:
         marks = {True: Text("ok", "green"), False: Text("wrong", "red"), None: Text("note", "yellow")}
-        out.print(table(("", "what", "found"), [(marks[one.good], one.what, one.found) for one in findings]))
-    if any(one.good is False for one in findings):
+        out.print(table(("", "what", "found"), [(marks[one.good], one.what, one.found) for one in readings]))
+    if any(one.good is False for one in readings):
         sys.exit(ExitCode.NOT_GOOD)

@@ -16,7 +16,7 @@ from tuner_service.worker.machine import cores, gpus
 
 
 @dataclass(frozen=True)
-class Finding:
+class Reading:
     """One thing that was looked at."""
 
     what: str
@@ -24,25 +24,25 @@ class Finding:
     good: bool | None  #: None: worth knowing, neither right nor wrong
 
 
-def examine(connect: Callable[[], LedgerStorage]) -> list[Finding]:
+def examine(connect: Callable[[], LedgerStorage]) -> list[Reading]:
     """Return what was found, the machine first."""
     return [*_packages(), *_machine(), *_storage(connect)]
 
 
-def _packages() -> list[Finding]:
-    findings = [Finding("python", platform.python_version(), good=True)]
+def _packages() -> list[Reading]:
+    readings = [Reading("python", platform.python_version(), good=True)]
     for package in ("tuner-service", "optuna", "keras", "tensorflow"):
         try:
-            findings.append(Finding(package, version(package), good=True))
+            readings.append(Reading(package, version(package), good=True))
         except PackageNotFoundError:
-            findings.append(Finding(package, f"not installed; {how_to_install()}", good=False))
-    findings += [
-        Finding("jax", _version("jax") or f"not installed; for --backend jax {how_to_install('jax')}", good=None),
-        Finding(
+            readings.append(Reading(package, f"not installed; {how_to_install()}", good=False))
+    readings += [
+        Reading("jax", _version("jax") or f"not installed; for --backend jax {how_to_install('jax')}", good=None),
+        Reading(
             "Keras' backend", os.environ.get("KERAS_BACKEND") or "tensorflow, where a study says no other", good=None
         ),
     ]
-    return findings
+    return readings
 
 
 def _version(package: str) -> str | None:
@@ -52,39 +52,39 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _machine() -> list[Finding]:
+def _machine() -> list[Reading]:
     devices = gpus(os.environ)
     free = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
-    findings = [
-        Finding("cores", str(cores()), good=True),
-        Finding("GPUs", ", ".join(devices) or "none: trials train on the cores, one thread a slot", good=True),
-        Finding("free space for trials", f"{free:.1f} GiB in {tempfile.gettempdir()}", good=free > 1),
+    readings = [
+        Reading("cores", str(cores()), good=True),
+        Reading("GPUs", ", ".join(devices) or "none: trials train on the cores, one thread a slot", good=True),
+        Reading("free space for trials", f"{free:.1f} GiB in {tempfile.gettempdir()}", good=free > 1),
     ]
     if platform.system() != "Linux":
-        findings.append(Finding("system", f"{platform.system()}: only Linux is supported", good=False))
+        readings.append(Reading("system", f"{platform.system()}: only Linux is supported", good=False))
     if os.geteuid() == 0:
         found = "root: a study's code could read a worker's memory, with the storage's password in it"
-        findings.append(Finding("user", found, good=None))
-    return findings
+        readings.append(Reading("user", found, good=None))
+    return readings
 
 
-def _storage(connect: Callable[[], LedgerStorage]) -> list[Finding]:
+def _storage(connect: Callable[[], LedgerStorage]) -> list[Reading]:
     try:
         ledger = connect()
     except TunerServiceError as error:
-        return [Finding("storage", str(error), good=False)]
+        return [Reading("storage", str(error), good=False)]
     try:
         ledger.check_tables()
         studies = ledger.studies()
         now = ledger.now()
         alive = [one for study in studies for one in ledger.workers(study.study_id) if one.alive(now)]
         found = f"studies: {len(studies)}, workers alive: {len(alive)}"
-        return [Finding("storage", found, good=True)]
+        return [Reading("storage", found, good=True)]
     except SchemaVersionError as error:
-        return [Finding("storage", str(error), good=False)]
+        return [Reading("storage", str(error), good=False)]
     except SchemaError as error:
-        return [Finding("storage", str(error), good=None)]
+        return [Reading("storage", str(error), good=None)]
     except TunerServiceError as error:
-        return [Finding("storage", str(error), good=False)]
+        return [Reading("storage", str(error), good=False)]
     finally:
         ledger.close()

@@ -36,14 +36,14 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GroupComparison:
     """Groups of a study's trials, side by side."""
 
     groups: Sequence[Group]
     verdict: str  #: in a sentence; empty where there is nothing to compare
 
 
-def compare_groups(spec: StudySpec, trials: Sequence[Trial], companion: Sequence[Trial] = ()) -> Comparison:
+def compare_groups(spec: StudySpec, trials: Sequence[Trial], companion: Sequence[Trial] = ()) -> GroupComparison:
     """Return the groups of a study's settled trials, by the first objective.
 
     Args:
@@ -59,7 +59,7 @@ def compare_groups(spec: StudySpec, trials: Sequence[Trial], companion: Sequence
             grouped.setdefault(name, []).append(one)
     order = dict.fromkeys((spec.sampler.kind, RANDOM, GIVEN, DEFAULTS))
     groups = [_group(name, grouped[name], spec.better) for name in order if name in grouped]
-    return Comparison(groups, _verdict(groups, spec))
+    return GroupComparison(groups, _verdict(groups, spec))
 
 
 def expected_best(

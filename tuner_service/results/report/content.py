@@ -12,7 +12,7 @@ from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import WorkerInfo
 from tuner_service.errors import StudyNotFoundError
-from tuner_service.results.report.comparison import Comparison, compare_groups
+from tuner_service.results.report.comparison import GroupComparison, compare_groups
 from tuner_service.results.report.importance import Importances, importances_of
 from tuner_service.results.report.use import Use, use_of
 from tuner_service.results.summary import Summary, summary_of
@@ -44,7 +44,7 @@ class Content:
     front: Sequence[Trial]  #: the best trial; of several objectives, those that no other dominates
     improvements: Sequence[Trial]  #: each was the best by the first objective when it ended, in that order
     importances: Sequence[Importances]  #: for each objective; none of fewer than two complete trials
-    comparison: Comparison
+    comparison: GroupComparison
     companion: str | None  #: name of the study whose trials stand beside its own there
     use: Use
     causes: Sequence[Cause]
