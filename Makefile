@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## Tune a small network with two workers, in demo/
 
 # The attacks have the machine for themselves: what they time is how soon a lost trial goes on.
 test: $(INSTALLED) $(BIN)/helm  ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults --durations 40 --durations-min 4
 	$(BIN)/pytest tests/faults
 
 soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, reference tasks, JAX (an hour)
