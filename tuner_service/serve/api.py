@@ -17,28 +17,28 @@ _MOST = 2**31 - 1
 
 Number = Annotated[int, Query(ge=0, le=_MOST, description="The trial's number.")]
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": models.Error, "description": "Nobody is logged in."},
     503: {"model": models.Error, "description": "The storage does not answer."},
 }
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": models.Error, "description": "It is not there."}}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": models.Error, "description": "It is not there."}}
 
 
 def api_router(readings: Readings) -> APIRouter:
     """Return the routes below ``/v1``."""
-    router = APIRouter(prefix="/v1", responses=_REFUSALS)
+    router = APIRouter(prefix="/v1", responses=REFUSALS)
 
     @router.get("/studies")
     def studies() -> models.Studies:
         """List all studies, the oldest first."""
         return models.Studies(studies=[models.study_item(one.summary) for one in readings.studies()])
 
-    @router.get("/studies/{name}", responses=_NOT_FOUND)
+    @router.get("/studies/{name}", responses=NOT_FOUND)
     def study(name: StudyName) -> models.Study:
         """Tell where a study stands: its trials by outcome, its workers, its best."""
         return models.study(readings.study(name).summary)
 
-    @router.get("/studies/{name}/best", responses=_NOT_FOUND)
+    @router.get("/studies/{name}/best", responses=NOT_FOUND)
     def best(name: StudyName) -> models.Best:
         """Return the best trial with its parameters; of several objectives those that no other dominates."""
         reading = readings.study(name)
@@ -52,7 +52,7 @@ def api_router(readings: Readings) -> APIRouter:
             trials=[models.trial_item(found[number]) for number in numbers if number in found],
         )
 
-    @router.get("/studies/{name}/trials", responses=_NOT_FOUND)
+    @router.get("/studies/{name}/trials", responses=NOT_FOUND)
     def trials(
         name: StudyName,
         offset: Annotated[int, Query(ge=0, le=_MOST, description="Trials to leave out.")] = 0,
@@ -68,7 +68,7 @@ def api_router(readings: Readings) -> APIRouter:
         found = readings.storage.trials(reading.study.study_id, numbers=page) if page else []
         return models.Trials(total=len(wanted), offset=offset, trials=[models.trial_item(one) for one in found])
 
-    @router.get("/studies/{name}/curve", responses=_NOT_FOUND)
+    @router.get("/studies/{name}/curve", responses=NOT_FOUND)
     def curve(name: StudyName, trial: Number) -> models.Curve:
         """Return every metric of every epoch of a trial that has ended, and what Optuna was told of any."""
         study = readings.study(name).study

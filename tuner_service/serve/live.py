@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import sleep, to_thread
 from fastapi import APIRouter, Depends, Header, Request
@@ -16,6 +16,7 @@ from tuner_service.domain.spec import StudyName
 from tuner_service.errors import StorageError, StudyNotFoundError
 from tuner_service.results.trials import first_epoch
 from tuner_service.serve import models
+from tuner_service.serve.api import NOT_FOUND, REFUSALS
 from tuner_service.serve.reading import Reading, Readings, Reported
 from tuner_service.storage.live import LiveEpoch, LiveMetrics
 
@@ -23,6 +24,12 @@ from tuner_service.storage.live import LiveEpoch, LiveMetrics
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
 #: How often it is looked for something new, in seconds.
 LOOK_S = 1.0
+
+#: Described here since FastAPI takes a stream's errors for streams.
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"description": one["description"], "content": _ERROR} for status, one in {**REFUSALS, **NOT_FOUND}.items()
+}
 
 
 class Epoch(BaseModel):
@@ -49,7 +56,7 @@ def live_router(readings: Readings, metrics: LiveMetrics | None) -> APIRouter:
     """Return ``/v1/studies/{name}/live``, which hears of epochs from ``metrics`` where those are at hand."""
     router = APIRouter(prefix="/v1")
 
-    @router.get("/studies/{name}/live", response_class=EventSourceResponse)
+    @router.get("/studies/{name}/live", response_class=EventSourceResponse, responses=_REFUSALS)
     async def live(
         reading: Annotated[Reading, Depends(_known)], last_event_id: Annotated[str | None, Header()] = None
     ) -> AsyncIterator[ServerSentEvent]:
