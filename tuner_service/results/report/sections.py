@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tuner_service.domain.plural import count
 from tuner_service.domain.provenance import spec_digest
 from tuner_service.domain.run import CONFIDENCE
 from tuner_service.domain.trial import Trial
@@ -162,7 +163,7 @@ def _confidence_warnings(content: Content, best: Trial) -> list[str]:
         near = [one for one in rivals if _within(one, best)]
         if len(near) > 1:
             warnings.append(
-                f"{len(near) - 1} other trials lie within its interval: they may be as good, and cheaper or simpler."
+                f"Within its interval: {count(len(near) - 1, 'other trial')}, maybe as good, and cheaper or simpler."
             )
     return warnings
 

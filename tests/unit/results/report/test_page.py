@@ -240,7 +240,7 @@ def test_one_run_is_told_from_several() -> None:
     content = content_of(make_study(), trials, [], now=100.0)
     (best,) = [one for one in sections_of(content) if one.anchor == "best"]
     assert "mean of 3 runs with a standard deviation of 0.01" in best.texts[0]
-    assert "1 other trials lie within" in best.warnings[0]
+    assert "Within its interval: 1 other trial, maybe" in best.warnings[0]
     spread = document(content)["confidence"]
     assert (spread["runs"], spread["level"]) == (3, 0.95)
     assert spread["low"] < 0.91 < spread["high"]
