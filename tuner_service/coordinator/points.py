@@ -1,4 +1,4 @@
-"""The points that a study begins with: the cells of a grid, those that its specification names, the best of others."""
+"""The points that a study begins with: a grid's cells, or defaults, points of its specification, the best of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tuner_service.domain.front import front
 from tuner_service.domain.outcome import State
 from tuner_service.domain.sampler import Grid
 from tuner_service.domain.spec import StudySpec
-from tuner_service.domain.study import Point
+from tuner_service.domain.study import OF_DEFAULTS, Point
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SpecError
 from tuner_service.search.space import check_point
@@ -34,6 +34,8 @@ def points_of(storage: LedgerStorage, inspection: Inspection, space: Mapping[str
     for point in spec.points:
         check_point(space, point)
     points = [Point(point, "given in the specification") for point in spec.points]
+    if spec.defaults_first and inspection.defaults is not None:
+        points.insert(0, Point(inspection.defaults, OF_DEFAULTS))
     room = (spec.trials or 0) - len(points)
     return [*points, *_best_of_others(storage, spec, space)[:room]]
 

@@ -33,7 +33,8 @@ def baseline_of(study: StudyRecord, defaults: Mapping[str, Param] | None = None)
     # Draws of its own: those with which the study's sampler begins are random too, and would be the same.
     sampler = {"kind": "random", "seed": study.spec.sampler_seed + 1}
     points = [] if defaults is None else [dict(defaults)]
-    return {"name": companion_name(study.name), "sampler": sampler, "points": points, "warm_start": ()}
+    begin = {"defaults_first": False, "points": points, "warm_start": ()}
+    return {"name": companion_name(study.name), "sampler": sampler, **begin}
 
 
 def is_companion(study: StudyRecord, other: StudyRecord) -> bool:

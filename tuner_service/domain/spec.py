@@ -18,6 +18,7 @@ from tuner_service.domain.limits import Limits
 from tuner_service.domain.measured import MEASURED
 from tuner_service.domain.numbers import NonNegativeInt, PositiveInt
 from tuner_service.domain.objective_value import BestEpoch, LastEpoch, MeanOfLast, ObjectiveValue
+from tuner_service.domain.plural import count
 from tuner_service.domain.pruner import (
     Hyperband,
     Median,
@@ -102,7 +103,8 @@ class StudySpec(BaseModel):
     executions: int = Field(1, ge=1, le=100)  #: trainings of each configuration with other seeds; their mean counts
     folds: Folds | None = None  #: cross-validation; a number is that many plain folds
     sampler: Sampler = Tpe()  #: how configurations are proposed
-    points: tuple[dict[str, Param], ...] = ()  #: known points to try first; what one does not name is drawn
+    defaults_first: bool = False  #: the first configuration has the defaults of KerasTuner's hyperparameters
+    points: tuple[dict[str, Param], ...] = ()  #: known points to try next; what one does not name is drawn
     warm_start: tuple[StudyName, ...] = ()  #: earlier studies of this storage whose best configurations come next
     warm_start_points: PositiveInt = 5  #: how many of them altogether
     pruner: Pruner = NoPruning()  #: when a trial is stopped early
@@ -164,8 +166,9 @@ class StudySpec(BaseModel):
         finite = is_exhaustive(self.sampler)
         if self.trials is None and not finite:
             raise ValueError("trials: is missing; add it to the specification")
-        if self.trials is not None and len(self.points) > self.trials:
-            raise ValueError(f"points: {len(self.points)} points do not fit in trials={self.trials}; raise it")
+        if self.trials is not None and len(self.points) + self.defaults_first > self.trials:
+            points = count(len(self.points), "point") + (" and the defaults" if self.defaults_first else "")
+            raise ValueError(f"points: {points} do not fit in trials={self.trials}; raise it")
         if self.warm_start and finite:
             raise ValueError("warm_start: a grid tries every cell anyway; leave it out, or use another sampler")
         return self

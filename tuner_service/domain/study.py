@@ -37,6 +37,10 @@ class CodeRecord:
     accepted: tuple[str, ...] = ()  #: earlier digests that ``--accept-code`` replaced, oldest first
 
 
+#: Where the point comes from that is the defaults of KerasTuner's hyperparameters.
+OF_DEFAULTS = "the defaults of the hyperparameters"
+
+
 @dataclass(frozen=True)
 class Point:
     """The parameters of one configuration, known when its study is created; what it does not name is drawn."""

@@ -177,7 +177,10 @@ def in_order(cells: Sequence[Cell], sampler: object, *, seed: int, first: Iterab
     for point in first:
         inside = [index for index, cell in enumerate(ordered) if point.items() <= cell.items()]
         if not inside:
-            raise SpecError(f"points: {dict(point)!r} is no cell of the grid; leave it out, or use another sampler")
+            raise SpecError(
+                f"{dict(point)!r}, which is to be tried first, is no cell of the grid; leave it out, or use another "
+                "sampler"
+            )
         known |= dict.fromkeys(inside)
     rest = [cell for index, cell in enumerate(ordered) if index not in known]
     return [*(ordered[index] for index in known), *rest]

@@ -131,6 +131,9 @@ class _Check:
         for point in spec.points if spec else ():
             with self._stage("point", "spec"):
                 check_point(space, point)
+        if spec is not None and spec.defaults_first and built:
+            with self._stage("point", "spec"):
+                inspection.defaults_of(study, spec)
         return f"random draws that were built: {built}{trained}"
 
     def _try_one(

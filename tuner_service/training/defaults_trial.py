@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from tuner_service.search.space import contains
 from tuner_service.training.hp_kinds import HyperParameter
@@ -19,17 +19,22 @@ class _Defaults(Pipe):
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
-        self.is_complete = True
+        self.lacking: str | None = None
 
     def ask(self, op: str, *arguments: Any) -> Any:  # noqa: ANN401 - as the method it stands for
         if op != "suggest":
             return False
         name, distribution = arguments
-        if name not in self.known or not contains(distribution, self.known[name]):
-            # The study's code may catch what is raised here.
-            self.is_complete = False
-            raise NoDefaultError(name)
+        if name not in self.known:
+            self._lack(f"parameter {name!r} has none; only KerasTuner's hp gives any")
+        if not contains(distribution, self.known[name]):
+            self._lack(f"parameter {name!r} has {self.known[name]!r}, which is not in {distribution}")
         return self.known[name]
+
+    def _lack(self, what: str) -> NoReturn:
+        # The study's code may catch what is raised here.
+        self.lacking = what
+        raise NoDefaultError(what)
 
     def tell(self, op: str, *arguments: object) -> None:
         """Take note of nothing."""
@@ -50,4 +55,9 @@ class DefaultsTrial(RemoteTrial):
     @property
     def defaults(self) -> dict[str, Any] | None:
         """The defaults of all that was asked for; ``None`` where one has none, or nothing was asked for."""
-        return self.params or None if self._defaults.is_complete else None
+        return self.params or None if self._defaults.lacking is None else None
+
+    @property
+    def lacking(self) -> str | None:
+        """Which parameter has no default, in words, if one was asked for."""
+        return self._defaults.lacking

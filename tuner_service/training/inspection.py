@@ -68,11 +68,11 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
         with _compiled_quickly():
             draws = _probe(study, spec, data)
             draws += probe_points(study, spec, {name for draw in draws for name in draw})
+    defaults = None if data is None else defaults_of(study, spec)
     tried = None
     if is_exhaustive(spec.sampler):
-        tried, found = cells(study, spec)
+        tried, found = cells(study, spec, defaults if spec.defaults_first else None)
         draws = [*draws, *found]
-    defaults = None if data is None else _defaults(study, spec)
     return Inspection(spec, study.kind, draws, look(path, data), tried, defaults)
 
 
@@ -102,6 +102,11 @@ def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, ob
         )
     if study.kind == "objective" and spec.prune_on is not None:
         raise SpecError("prune_on: an objective(trial) reports the value to prune on itself; leave prune_on out")
+    if study.kind == "objective" and spec.defaults_first:
+        raise SpecError(
+            "defaults_first: an objective trains when it is called, so that its defaults cannot be found by trying it; "
+            "leave it out, and name them, points=[{...}]"
+        )
     # What it needs is missing here, or its arguments are wrong: told before anything is built.
     make_sampler(spec.sampler, seed=spec.sampler_seed, configuration=0)
     return spec
@@ -187,14 +192,24 @@ def _compiled_quickly() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", False)  # type: ignore[no-untyped-call]
 
 
-def _defaults(study: study_file.StudyFile, spec: StudySpec) -> Mapping[str, Param] | None:
-    """Return the defaults of KerasTuner's hyperparameters; ``None`` of other functions, or if the code refuses them."""
-    trial = DefaultsTrial()
+def defaults_of(study: study_file.StudyFile, spec: StudySpec) -> Mapping[str, Param] | None:
+    """Return the defaults of KerasTuner's hyperparameters; ``None`` of other functions, or if the code refuses them.
+
+    Raises:
+        SpecError: If there are none, and the study is to try them first.
+    """
+    trial, defaults, refusal = DefaultsTrial(), None, "build_model asks for no parameter"
     try:
         _build(study, trial, spec)
-    except UserCodeError:
-        return None
-    return trial.defaults
+        defaults = trial.defaults
+    except UserCodeError as error:
+        refusal = str(error)
+    if defaults is None and spec.defaults_first:
+        raise SpecError(
+            f"defaults_first: there are no defaults to try: {trial.lacking or refusal}. Mend that, or leave "
+            "defaults_first out; values of your own are named by points=[{...}]"
+        )
+    return defaults
 
 
 def first_run(data: Data, spec: StudySpec) -> Data:
@@ -207,8 +222,16 @@ def first_run(data: Data, spec: StudySpec) -> Data:
     return fold_data(data, spec.seeded_folds, 0)
 
 
-def cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
-    """Return the cells of a finite space in the order of their trials, and what was asked for in finding them."""
+def cells(
+    study: study_file.StudyFile, spec: StudySpec, first: Cell | None = None
+) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:
+    """Return the cells of a finite space in the order of their trials, and what was asked for in finding them.
+
+    Args:
+        study: The study file.
+        spec: Its specification, whose points come first.
+        first: A cell that comes before them.
+    """
     points, found = spec.points, list[dict[str, BaseDistribution]]()
     if isinstance(spec.sampler, Grid) and spec.sampler.space is not None:
         found_cells = product(spec.sampler.space)
@@ -221,7 +244,8 @@ def cells(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], lis
             "an objective(trial) trains when it is called, so that the cells of its search space cannot be found by "
             "trying it. Name the choices, sampler=Grid(space={'units': [32, 64]}), or each cell, points=[{...}, ...]"
         )
-    return in_order(found_cells, spec.sampler, seed=spec.sampler_seed, first=points), found
+    known = points if first is None else (first, *points)
+    return in_order(found_cells, spec.sampler, seed=spec.sampler_seed, first=known), found
 
 
 def _walk(study: study_file.StudyFile, spec: StudySpec) -> tuple[list[Cell], list[dict[str, BaseDistribution]]]:

@@ -27,6 +27,7 @@ def _companion(study: StudyRecord, defaults: dict[str, Any] | None = None, **cha
         pytest.param({"sampler": "random"}, id="random search"),
         pytest.param({"sampler": {"kind": "tpe", "seed": 7}}, id="a sampler with a seed"),
         pytest.param({"points": [{"units": 1}], "warm_start": ["before"]}, id="with known points"),
+        pytest.param({"defaults_first": True}, id="that begins with the defaults itself"),
     ],
 )
 def test_a_companion_is_known(study: dict[str, Any]) -> None:
@@ -37,7 +38,7 @@ def test_a_companion_is_known(study: dict[str, Any]) -> None:
     assert companion.name == "digits-baseline"
     assert companion.spec.sampler.kind == "random"
     assert companion.spec.sampler_seed != one.spec.sampler_seed
-    assert companion.spec.points == ({"units": 64},)
+    assert (companion.spec.defaults_first, companion.spec.points) == (False, ({"units": 64},))
     assert companion.spec.warm_start == ()
     # Its folds, weights and batches are the study's.
     assert companion.spec.seed == one.spec.seed

@@ -42,6 +42,7 @@ def test_few_fields_are_a_specification() -> None:
         ),
         pytest.param({"sampler": BruteForce(), "trials": 2}, "trials", 2, id="a part of a finite space"),
         pytest.param({"points": [{"units": 32}]}, "points", ({"units": 32},), id="known points"),
+        pytest.param({"defaults_first": True}, "defaults_first", True, id="KerasTuner's defaults"),
         pytest.param({"warm_start": ["digits"]}, "warm_start", ("digits",), id="earlier studies"),
         pytest.param({"pruner": "median"}, "pruner", Median(), id="a pruner by its kind"),
         pytest.param({"pruner": "successive-halving"}, "pruner", SuccessiveHalving(), id="a kind with a hyphen"),
@@ -170,6 +171,11 @@ _NAME = "is not a valid name; use letters, digits, dot, underscore and hyphen, a
         pytest.param({"trials": None}, "trials: is missing; add it to the specification", id="no budget"),
         pytest.param(
             {"trials": 1, "points": [{}, {}]}, "points: 2 points do not fit in trials=1; raise it", id="points"
+        ),
+        pytest.param(
+            {"trials": 1, "points": [{}], "defaults_first": True},
+            "points: 1 point and the defaults do not fit in trials=1; raise it",
+            id="points beside the defaults",
         ),
         pytest.param(
             {"sampler": "grid", "warm_start": ["other"]},

@@ -70,6 +70,10 @@ def _check(folder: Path, content: str) -> list[tuple[str, str, int | None, str]]
             "max_epochs=4", 'max_epochs=4, points=[{"units": 8}, {"units": 9}]',
             "error", "point", 4, "units=9 is not in", id="a known point outside the space",
         ),
+        pytest.param(
+            "max_epochs=4", "max_epochs=4, defaults_first=True",
+            "error", "point", 4, "'units' has none", id="defaults of a function that has none",
+        ),
         pytest.param("4, 8)", "8, 4)", "error", "range-reversed", 11, "min 8 above max 4", id="min above max"),
         pytest.param("1e-4, 1e-2", "0, 1e-2", "error", "log-through-zero", 12, "begins at 0", id="log from zero"),
         pytest.param("1e-4, 1e-2", "-1, 1e-2", "error", "log-through-zero", 12, "begins at -1", id="log through zero"),
@@ -173,6 +177,7 @@ def test_a_mistake_is_found(tmp_path: Path, old: str, new: str, level: str, rule
             "    rate = ", '    hp.Int("units", 4, 9)\n    rate = ', "two-ranges", 12, "4", id="one name, two ranges"
         ),
         pytest.param('sampling="log"', 'sampling="lg"', "build-model", 12, "'lg'", id="a sampling of no kind"),
+        pytest.param("max_epochs=4", "max_epochs=4, defaults_first=True", None, 0, "", id="defaults to begin with"),
         pytest.param("default=4", "step=2", None, 0, "", id="no mistake"),
     ],
 )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
+from tuner_service.coordinator.points import points_of
+from tuner_service.errors import SpecError
+from tuner_service.search.space import merge
+from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training import inspection
 
 _STUDY = """
@@ -21,6 +26,12 @@ def build_model({parameter}):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(rate), "mse")
     return model
+"""
+_SCRIPT = """
+from tuner_service import StudySpec
+spec = StudySpec(name="s", metric="val_loss", trials=2, max_epochs=2)
+def objective(hp):
+    return hp.Float("rate", 0, 1)
 """
 _HP = {"units": 'hp.Int("units", 4, 8, default=6)', "rate": 'hp.Float("rate", 1e-4, 1e-2, sampling="log")'}
 _TRIAL = {"units": 'trial.suggest_int("units", 4, 8)', "rate": 'trial.suggest_float("rate", 1e-4, 1e-2, log=True)'}
@@ -42,6 +53,63 @@ def test_defaults_are_found(
     path = tmp_path / "study.py"
     path.write_text(_STUDY.format(parameter=parameter, **how))
     assert inspection.inspect(path, []).defaults == defaults
+
+
+_CHOICES = {**_HP, "rate": 'hp.Choice("rate", [1e-3, 1e-2], default=1e-2)'}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "points"),
+    [
+        pytest.param("tpe", [{"units": 6, "rate": 1e-2}, {"units": 8}], id="before known points"),
+        pytest.param("grid", [{"units": 6, "rate": 1e-2}, {"units": 8, "rate": 1e-3}], id="as first cell of a grid"),
+    ],
+)
+def test_a_study_tries_the_defaults_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str, points: list[dict[str, object]]
+) -> None:
+    """With any sampler, as KerasTuner's GridSearch does; the points of its specification follow."""
+    monkeypatch.setattr(inspection, "DRAWS", 1)
+    path = tmp_path / "study.py"
+    path.write_text(_STUDY.format(parameter="hp", **_CHOICES))
+    found = inspection.inspect(path, [{"defaults_first": True, "sampler": sampler, "points": [{"units": 8}]}])
+    begun = points_of(create_autospec(LedgerStorage), found, merge({}, found.draws[0]))
+    assert [one.params for one in begun[:2]] == points
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        pytest.param(
+            _STUDY.format(parameter="trial", **_TRIAL),
+            "parameter 'units' has none; only KerasTuner's hp gives any. Mend that, or leave defaults_first out",
+            id="one of Optuna's functions",
+        ),
+        pytest.param(
+            _STUDY.format(parameter="hp", **{**_HP, "units": 'hp.Int("units", 4, 8, default=99)'}),
+            "parameter 'units' has 99, which is not in IntDistribution",
+            id="a default outside its range",
+        ),
+        pytest.param(
+            _STUDY.format(parameter="hp", **{**_HP, "rate": '1 / hp.Float("rate", 0, 1)'}),
+            "build_model failed: ZeroDivisionError",
+            id="defaults that the code refuses",
+        ),
+        pytest.param(
+            _STUDY.format(parameter="hp", units="4", rate="0.1"), "asks for no parameter", id="nothing to tune"
+        ),
+        pytest.param(_SCRIPT, "an objective trains when it is called", id="a script"),
+    ],
+)
+def test_defaults_that_cannot_be_tried_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: str, message: str
+) -> None:
+    """Before anything is made, with what is missing."""
+    monkeypatch.setattr(inspection, "DRAWS", 1)
+    path = tmp_path / "study.py"
+    path.write_text(study)
+    with pytest.raises(SpecError, match=f"defaults_first: .*{message}"):
+        inspection.inspect(path, [{"defaults_first": True}])
 
 
 _RARE = """

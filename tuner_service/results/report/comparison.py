@@ -13,6 +13,7 @@ from tuner_service.domain.direction import Direction, best_of, is_better
 from tuner_service.domain.outcome import Reason
 from tuner_service.domain.sampler import Random, Sampler
 from tuner_service.domain.spec import StudySpec
+from tuner_service.domain.study import OF_DEFAULTS
 from tuner_service.domain.trial import Trial
 from tuner_service.storage.param import SOURCE
 
@@ -106,7 +107,9 @@ def _names(sampler: Sampler, trials: Sequence[Trial]) -> list[str]:
     for one in trials:
         drawn = RANDOM if (one.started_at or 0.0) < until else sampler.kind
         # A retry has the parameters of the first attempt.
-        first.setdefault(one.attempt.configuration, GIVEN if SOURCE in one.attributes else drawn)
+        source = one.attributes.get(SOURCE)
+        given = DEFAULTS if source == OF_DEFAULTS else GIVEN
+        first.setdefault(one.attempt.configuration, drawn if source is None else given)
     return [first[one.attempt.configuration] for one in trials]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.records import make_attempt, make_spec
 from tuner_service.domain.outcome import Reason
+from tuner_service.domain.study import OF_DEFAULTS
 from tuner_service.domain.trial import Trial
 from tuner_service.results.report.comparison import compare_groups, expected_best
 from tuner_service.storage.param import SOURCE
@@ -54,6 +55,15 @@ def test_given_points_are_a_group_of_their_own() -> None:
     comparison = compare_groups(spec, trials)
     assert {one.name: one.trials for one in comparison.groups} == {"random": 2, "given": 1}
     assert comparison.verdict == ""
+
+
+def test_defaults_are_told_apart_from_other_points() -> None:
+    """Those of the study itself, which are tried first, as those of its companion."""
+    spec = make_spec(sampler="random", defaults_first=True)
+    trials = [_trial(0, 0.5, attributes={SOURCE: OF_DEFAULTS}), _trial(1, 0.9)]
+    comparison = compare_groups(spec, trials)
+    assert {one.name: one.best for one in comparison.groups} == {"random": 0.9, "defaults": 0.5}
+    assert comparison.verdict == "The defaults reached 0.5, the best of random 0.9."
 
 
 def test_a_search_that_has_not_paid_is_told() -> None:
