@@ -236,6 +236,33 @@ def test_a_repeated_draw_of_a_wide_range_is_drawn_at_random(
     assert storage.trials(study.study_id)[0].params == drawn
 
 
+class Stubborn(optuna.samplers.RandomSampler):
+    """Draws the same rate again and again."""
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        """Return one value."""
+        drawn = super().sample_independent(study, trial, param_name, param_distribution)
+        return 0.01 if param_name == "rate" else drawn
+
+
+def test_a_repeated_draw_is_drawn_again_twenty_times_then_at_random(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sampler that has nothing else to say costs no trial of the budget."""
+    module = types.ModuleType("samplers_of_mine")
+    vars(module)["Stubborn"] = Stubborn
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    space = {"rate": _SPACE["rate"]}
+    with closing(open_storage(sqlite_url)) as storage:
+        storage.create_tables()
+        study = _study(storage, sampler={"kind": "custom", "path": "samplers_of_mine.Stubborn"})
+        assert _draw_new(_run(storage, study, NewAttempt(0, 0)), space) == ({"rate": 0.01}, 1)
+        drawn, draws = _draw_new(_run(storage, study, NewAttempt(1, 0)), space)
+        assert draws == 1 + 20 + 1
+        assert drawn["rate"] != 0.01
+        assert [one.configuration for one in storage.attempts(study.study_id)] == [0, 1]
+
+
 def test_a_draw_is_written_once_and_whole(storage: LedgerStorage) -> None:
     """Nothing before it is the attempt's; then all of it, with what the code said meanwhile of this network only."""
     study = replace(_study(storage), space=merge({}, _FOUR))
