@@ -128,9 +128,18 @@ def test_another_study_starts_from_the_front(storage: LedgerStorage, tmp_path: P
     assert [one.params["rate"] for one in points] == [rates[one] for one in (0.9, 0.4, 0.5, 0.99)]
 
 
-def test_a_generation_has_children_of_its_parents_with_several_workers(storage: LedgerStorage, tmp_path: Path) -> None:
-    """NSGA-II: three workers train at a time, and the second generation takes its values from the first."""
-    sampler = {"kind": "nsga2", "population": 6, "mutation_probability": 0.0, "swapping_probability": 0.0}
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        pytest.param("nsga2", "NSGAIISampler:generation", id="NSGA-II"),
+        pytest.param("nsga3", "NSGAIIISampler:generation", id="NSGA-III"),
+    ],
+)
+def test_a_generation_has_children_of_its_parents_with_several_workers(
+    storage: LedgerStorage, tmp_path: Path, kind: str, key: str
+) -> None:
+    """Three workers train at a time, and the second generation takes its values from the first."""
+    sampler = {"kind": kind, "population": 6, "mutation_probability": 0.0, "swapping_probability": 0.0}
     study = _study(storage, tmp_path / "artifacts", sampler=sampler, metric=["val_loss", "parameters"], trials=12)
     space = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)}
     drawn: list[dict[str, float]] = []
@@ -148,7 +157,7 @@ def test_a_generation_has_children_of_its_parents_with_several_workers(storage: 
             # Both are best at zero, so that the front is one trial, and the order of all is known.
             attempt.settle(Outcome(Reason.FINISHED, params["x"], others=(params["x"],), epochs=1))
             drawn.append(params)
-    notes = [one.system_attrs.get("NSGAIISampler:generation") for one in _optuna_trials(storage, study)][:12]
+    notes = [one.system_attrs.get(key) for one in _optuna_trials(storage, study)][:12]
     assert notes == [0] * 6 + [1] * 6
     first, second = drawn[:6], drawn[6:]
     for one in second:
