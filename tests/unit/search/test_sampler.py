@@ -92,7 +92,8 @@ def test_a_gaussian_process_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_gaussian_process_draws() -> None:
     """With torch, it is reproducible; two configurations may get the same, which is then drawn again."""
-    pytest.importorskip("torch")
+    # Not among what the tests need: from PyPI it comes with CUDA, over five gigabytes for this one test.
+    pytest.importorskip("torch", reason="needs the extra gp, torch")
     sampler = GaussianProcess(startup_trials=2)
     assert _draw(sampler, seed=1, configuration=2) == _draw(sampler, seed=1, configuration=2)
     assert 0 <= _draw(sampler, seed=1, configuration=3)["rate"] <= 1
