@@ -986,9 +986,7 @@ class TestLeases:
         assert not storage.expire(claim.trial_id, Reason.LOST)
         (trial,) = storage.trials(study.study_id)
         assert (trial.attempt.state, trial.attempt.reason) == (State.FAIL, Reason.INTERRUPTED)
-        assert trial.failure == Failure(
-            "WorkerLost", "worker w1: its worker was lost or stopped; another attempt follows"
-        )
+        assert trial.failure == Failure("WorkerLost", "worker w1 gave no sign of life before its lease ran out")
 
     def test_a_claim_that_was_acknowledged_to_nobody_runs_out(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """A beat renews what the worker says it trains, not all that bears its name."""

@@ -91,6 +91,11 @@ class Failure:
     MAX_MESSAGE = 2_000
     MAX_TRACEBACK = 16_000
 
+    @classmethod
+    def of_lost_worker(cls, worker_id: str | None) -> Failure:
+        """Return what is kept of an attempt whose worker was not heard of for the length of its lease."""
+        return cls("WorkerLost", f"worker {worker_id} gave no sign of life before its lease ran out")
+
     def shortened(self) -> Failure:
         """Return the failure as it is kept: the start of the message, the end of the traceback, no NUL."""
         traceback = self.traceback

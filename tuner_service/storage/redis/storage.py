@@ -225,8 +225,7 @@ class RedisLedgerStorage(RedisWorkers):
         if not self._take_lease(trial_id, _EXPIRING, _EXPIRING_S):
             return False
         owner = trial.system_attrs.get(rows.CLAIM, {}).get("owner")
-        failure = Failure("WorkerLost", f"worker {owner}: {RULES[reason].meaning}")
-        return self._end(trial, Outcome(reason, failure=failure))
+        return self._end(trial, Outcome(reason, failure=Failure.of_lost_worker(owner)))
 
     def withdraw(self, trial_ids: Collection[int]) -> int:
         withdrawn = 0

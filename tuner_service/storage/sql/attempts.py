@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, Update, and_, delete, func, or_,
 
 from tuner_service.domain.attempt import Attempt, NewAttempt, Param
 from tuner_service.domain.ending import may_start
-from tuner_service.domain.outcome import RULES, Failure, Outcome, Reason, State
+from tuner_service.domain.outcome import Failure, Outcome, Reason, State
 from tuner_service.domain.spec import parsed_spec
 from tuner_service.domain.study import Control
 from tuner_service.domain.worker import Progress
@@ -213,8 +213,7 @@ def expire(connection: Connection, trial_id: int, reason: Reason) -> bool:
         return False
     if not may_judge(connection, row.study_id):
         return False
-    meaning = RULES[reason].meaning
-    _end(connection, trial_id, Outcome(reason, failure=Failure("WorkerLost", f"worker {row.owner}: {meaning}")))
+    _end(connection, trial_id, Outcome(reason, failure=Failure.of_lost_worker(row.owner)))
     return True
 
 
