@@ -157,6 +157,21 @@ def test_a_configuration_error_fails_the_job_at_once(tuner: Tuner, kube: FakeKub
     assert settled(tuner.attempts()) == []
 
 
+def test_a_pod_that_is_ended_while_it_starts_has_not_failed(
+    tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]
+) -> None:
+    """A suspended Job, as under a queue, ends pods without saying why; that costs none of a worker's three tries."""
+    _store_url(kubectl, tuner)
+    tuner.add_study("bowl")
+    tuner("create", "studies/bowl.py", *_BOWL)
+    tuner("submit", "bowl", *_SMALL)
+    until("it starts", lambda: [one for one in kube.of("pods") if one["status"]["phase"] == "Running"])
+    kubectl("patch", "job", "tuner-bowl", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    until("it is gone", lambda: not kube.of("pods"))
+    (job,) = kube.of("jobs")
+    assert job["status"]["failed"] == 0
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_pods_come_and_go(tuner: Tuner, kube: FakeKube, kubectl: Callable[..., str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ _GRACE_S = 120
 #: How long a Job and its code stay after the study's end, for whoever looks for logs.
 _KEEP_S = 86_400
 _RETRIES_OF_A_WORKER = 3
+#: How a worker ends that is told to while it starts, before it answers signals.
+_ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 
 
 def render(pool: WorkerPool, size: int | None = None) -> list[Manifest]:
@@ -118,7 +121,7 @@ def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     # Kueue and people delete pods without that condition; the worker itself says what it was.
-                    _on_exit("Ignore", ExitCode.INTERRUPTED),
+                    _on_exit("Ignore", ExitCode.INTERRUPTED, _ENDED_BY_SIGTERM),
                     _on_exit("FailJob", ExitCode.MISCONFIGURED),
                 ]
             },
@@ -128,8 +131,9 @@ def _job(pool: WorkerPool, name: str, pods: int) -> Manifest:
     }
 
 
-def _on_exit(action: str, code: ExitCode) -> Manifest:
-    return {"action": action, "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [code.value]}}
+def _on_exit(action: str, *codes: int) -> Manifest:
+    values = [int(code) for code in codes]
+    return {"action": action, "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": values}}
 
 
 def _metadata(pool: WorkerPool, name: str) -> Manifest:

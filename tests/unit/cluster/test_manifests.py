@@ -79,7 +79,7 @@ def test_disruptions_cost_no_retry_and_mistakes_end_the_job() -> None:
     rules = job()["spec"]["podFailurePolicy"]["rules"]
     assert [
         (rule["action"], rule.get("onExitCodes", {}).get("values", rule.get("onPodConditions"))) for rule in rules
-    ] == [("Ignore", [{"type": "DisruptionTarget", "status": "True"}]), ("Ignore", [75]), ("FailJob", [78])]
+    ] == [("Ignore", [{"type": "DisruptionTarget", "status": "True"}]), ("Ignore", [75, 143]), ("FailJob", [78])]
     assert job()["spec"]["backoffLimitPerIndex"] == 3
 
 
