@@ -33,6 +33,14 @@ _FLAGS = (
 )  # fmt: skip
 
 
+#: Labels below a figure that begin before the one to their left ends; a date stands in a second line of its own.
+_OVERLAPS = """
+return [...document.querySelectorAll(".xaxislayer-above")].flatMap((axis) => {
+  const lines = [...axis.querySelectorAll(".xtick text")].map((label) => label.querySelector("tspan.line") ?? label);
+  const boxes = lines.map((line) => line.getBoundingClientRect()).sort((one, other) => one.left - other.left);
+  return boxes.slice(1).filter((box, place) => box.left < boxes[place].right);
+});
+"""
 _PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
@@ -117,10 +125,10 @@ def test_a_browser_logs_in_and_sees_the_plots_of_a_study(tuner: Tuner, browser: 
     ],
 )
 def test_a_report_fits_the_screen(screen: dict[str, object], browser: webdriver.Chrome, tmp_path: Path) -> None:
-    """All its figures are drawn, the browser has nothing to complain of, and nothing reaches over the edge."""
-    trials, workers = made_up(40, workers=2)
+    """All its figures are drawn, the browser has nothing to complain of, nothing reaches over an edge or a label."""
+    trials, workers = made_up(12, workers=2)
     report = tmp_path / "report.html"
-    report.write_text(page(content_of(record(new_study(40)), trials, workers, now=2e9)))
+    report.write_text(page(content_of(record(new_study(12)), trials, workers, now=2e9)))
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     browser.get(report.as_uri())
     # Figures are drawn when they come into sight, or all for a printer.
@@ -132,6 +140,7 @@ def test_a_report_fits_the_screen(screen: dict[str, object], browser: webdriver.
     )
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.execute_script("return innerWidth") == screen["width"]
+    assert browser.execute_script(_OVERLAPS) == []
     assert browser.get_log("browser") == []
 
 

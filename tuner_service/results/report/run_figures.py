@@ -53,11 +53,12 @@ def learning_curves(content: Content) -> Figure | None:
                 "mode": "lines",
                 "x": epochs_of(content, one),
                 "y": [rounded(value) for value in one.reported.values()],
-                "name": f"{'best, ' if rank == 0 else ''}trial {one.attempt.number}",
+                "name": f"best, trial {one.attempt.number}" if rank == 0 else "next best",
+                "legendgroup": str(rank > 0),
                 "line": {"color": BEST, "width": 3 if rank == 0 else 1.2},
                 "opacity": 1.0 if rank == 0 else 0.75,
                 "hovertemplate": f"{about(one, spec.metrics)}<br>epoch %{{x}}: %{{y:.5g}}<extra></extra>",
-                "showlegend": rank == 0,
+                "showlegend": rank < 2,
             }
         )
     shown = [value for one in (*complete, *stopped, *best) for value in one.reported.values()]

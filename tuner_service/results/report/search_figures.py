@@ -33,6 +33,8 @@ from tuner_service.results.report.thinning import spread_out
 
 #: Dots of a figure, and parameters with a slice, at most.
 _MOST_DOTS, _MOST_SLICES = 1500, 16
+#: Said where an axis does not reach over all values.
+OUTSIDE = "Poor values lie outside; a double click shows them."
 #: Of parallel coordinates: lines, and parameters.
 _MOST_LINES, _MOST_COORDINATES, _MOST_TICKS = 400, 12, 12
 #: Its groups of trials: up to which share of them, the best first.
@@ -142,6 +144,7 @@ def importance(content: Content) -> Figure | None:
     note = f"From {few.trials} complete trials."
     if few.few:
         note = f"Only {few.trials} trials are complete: under {FEW} this is closer to a guess than to a finding."
+    only_some = few.among_best.keys() - few.variance.keys()
     bars = sum(len(trace["x"]) for trace in data)
     return Figure(
         "Importance of the parameters",
@@ -156,7 +159,7 @@ def importance(content: Content) -> Figure | None:
             barmode="group",
             bargap=0.35,
         ),
-        note=note + ("" if several else " fANOVA leaves out parameters that only some trials have."),
+        note=note + (" fANOVA leaves out parameters that only some trials have." if only_some and not several else ""),
         height=110 + 22 * bars,
     )
 
@@ -382,5 +385,5 @@ def _left_out(content: Content, view: tuple[float, float] | None) -> str:
     if ended > _MOST_DOTS:
         words.append(f"Of {ended} trials the best and others evenly spread are drawn.")
     if view is not None:
-        words.append("Poor values lie outside; a double click shows them.")
+        words.append(OUTSIDE)
     return " ".join(words)

@@ -218,6 +218,8 @@ def _slices(content: Content) -> list[Section | None]:
         figures = search_figures.slices(content, index)
         title = "Slices" if len(metrics) == 1 else f"Slices: {metric}"
         note = f"{metric} over each parameter, the most important first. Blue: complete; small, orange: pruned."
+        if search_figures.slice_view(content, index) is not None:
+            note += f" {search_figures.OUTSIDE}"
         if figures:
             sections.append(Section(f"slices-{index}" if index else "slices", title, [note], figures=figures))
     return sections

@@ -226,6 +226,16 @@ def test_importances_of_few_trials_are_warned_of() -> None:
     assert "closer to a guess" in section.warnings[0]
 
 
+def test_what_figures_leave_out_is_told(content: Content) -> None:
+    """Values that lie outside of an axis, and parameters that only some trials have, where there are such."""
+    trials, workers = made_up(60, workers=2)
+    shared = [dataclasses.replace(one, params={"units": one.params["units"]}) for one in trials]
+    for found, only_some in ((content, True), (content_of(content.study, shared, workers, now=2e9), False)):
+        notes = {one.anchor: " ".join((*one.texts, *one.warnings)) for one in sections_of(found)}
+        assert ("parameters that only some trials have" in notes["importance"]) is only_some
+        assert "Poor values lie outside" in notes["slices"]
+
+
 def test_one_run_is_told_from_several() -> None:
     """A value of one training is called luck, the mean of several has its interval and its rivals."""
     (best,) = [one for one in sections_of(_content(20)) if one.anchor == "best"]
