@@ -94,6 +94,7 @@ def test_grid_is_searched_whole_by_four_workers_of_which_one_is_killed(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("study", "changes", "trials"),
     [
@@ -113,10 +114,14 @@ def test_grid_is_searched_whole_by_four_workers_of_which_one_is_killed(
 def test_task_is_done_with_exactly_its_budget(studies: Tuner, study: str, changes: dict[str, str], trials: int) -> None:
     """Each runs as it ships, smaller only in its trials and epochs, and has a best trial with a model in the end."""
     sets = [part for field, value in changes.items() for part in ("--set", f"{field}={value}")]
-    said = studies("run", f"studies/{study}.py", "--workers", "2", "--slots", "1", *sets).out
-    assert f"{trials} of {trials} settled" in said
+    with studies.start("run", f"studies/{study}.py", "--workers", "2", "--slots", "1", *sets) as command:
+        # Thirty-two trainings take minutes where other work runs beside them.
+        command.process.wait(500)
+        said = command.so_far
+    assert said.code == 0, said.err
+    assert f"{trials} of {trials} settled" in said.out
     assert settled(studies.attempts()) == list(range(trials))
-    assert "its model: tuner export" in said
+    assert "its model: tuner export" in said.out
 
 
 def _key(cell: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
