@@ -157,7 +157,8 @@ class _Check:
             return ", none of them trained"
         with self._stage("fit", "build_model"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            inspection.try_metric(model, options, inspection.first_run(data, spec), spec)
+            reported = inspection.try_metric(model, options, inspection.first_run(data, spec), spec)
+            self._found(model_rules.of_metrics(spec.metrics, reported, self._lines.get("spec")))
         return ", the first of them trained for one batch"
 
     def _build_again(self, study: StudyFile, params: Mapping[str, Any], seed: int) -> None:

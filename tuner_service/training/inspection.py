@@ -299,8 +299,8 @@ def _build(study: study_file.StudyFile, trial: RemoteTrial, spec: StudySpec) -> 
     return model, _guarded("fit_options", study.path, lambda: network.options(study, trial, spec.max_epochs))
 
 
-def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> None:  # noqa: ANN401
-    """Train on one batch, to see whether data, network and metric fit together."""
+def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec) -> Mapping[str, float]:  # noqa: ANN401
+    """Train on one batch, to see whether data, network and metric fit together; return what Keras reported."""
     from tuner_service.training import network
     from tuner_service.training.objectives import check_names, reported_one
 
@@ -313,6 +313,7 @@ def try_metric(model: Any, options: dict[str, Any], data: Data, spec: StudySpec)
     check_names(spec.metrics, reported)
     for metric in {spec.watched, spec.judged, *spec.metrics} - MEASURED.keys():
         reported_one(reported, metric)
+    return reported
 
 
 def _guarded(what: str, path: Path, call: Any) -> Any:  # noqa: ANN401 - any call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -60,6 +60,21 @@ def of_labels(model: keras.Model, data: Data, line: int | None) -> list[Finding]
             f"{classes - 1}. Number the classes from 0, or give the last layer more units",
             line,
         )
+    ]
+
+
+def of_metrics(metrics: Sequence[str], reported: Mapping[str, float], line: int | None) -> list[Finding]:
+    """Return which metrics are the training part's, where Keras reports the validation part's too."""
+    return [
+        Finding(
+            Level.WARNING,
+            "metric-of-training",
+            f"Keras measures {metric!r} on the training part, so that a network which knows that part by heart is "
+            f"called good. Say 'val_{metric}', which is of the validation part",
+            line,
+        )
+        for metric in metrics
+        if metric in reported and f"val_{metric}" in reported
     ]
 
 

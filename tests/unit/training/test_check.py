@@ -119,6 +119,10 @@ def _check(folder: Path, content: str) -> list[tuple[str, str, int | None, str]]
             '"val_accuracy"', '"val_auc"', "error", "fit", 10, "no metric 'val_auc'", id="a metric not reported"
         ),
         pytest.param(
+            '"val_accuracy"', '"accuracy"',
+            "warning", "metric-of-training", 4, "Say 'val_accuracy'", id="a metric of the training part",
+        ),
+        pytest.param(
             "Data.split(x, y)", "Data((x[:60], y[:60]), (x[60:], y[60:]), (x[60:], y[60:]))",
             "error", "test-in-validation", 6, "100%", id="the test set used for validation",
         ),
