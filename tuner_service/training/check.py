@@ -51,7 +51,7 @@ def check(path: Path, changes: Sequence[Mapping[str, object]] = ()) -> Checked:
         if not isinstance(error.__context__, SyntaxError):
             raise
         finding = Finding(Level.ERROR, "syntax", str(error), error.__context__.lineno)
-        return Checked([finding], "nothing: it is not Python")
+        return Checked([finding], "nothing was tried: it is not Python")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     checking = _Check(path, tree)
     tried = checking.run(changes)
@@ -71,7 +71,7 @@ class _Check:
         with self._stage("import"):
             study = study_file.load(self._path)
         if study is None:
-            return "nothing: it cannot be used"
+            return "nothing was tried: it cannot be used"
         spec: StudySpec | None = None
         with self._stage("specification", "spec"):
             spec = inspection.specification(study, changes)

@@ -313,3 +313,11 @@ def test_a_backend_that_keras_does_not_use_here_is_no_mistake(tmp_path: Path) ->
     path.write_text(_STUDY)
     with pytest.raises(OtherBackendError, match="jax"):
         check(path, [{"backend": "jax"}])
+
+
+@pytest.mark.parametrize(("content", "said"), [("import", "it is not Python"), ("x = [][0]", "it cannot be used")])
+def test_of_a_file_that_does_not_import_nothing_is_tried(tmp_path: Path, content: str, said: str) -> None:
+    """And it says so."""
+    path = tmp_path / "study.py"
+    path.write_text(content)
+    assert check(path).tried == f"nothing was tried: {said}"
