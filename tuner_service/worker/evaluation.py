@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
+from tuner_service.domain.plural import count
 from tuner_service.domain.provenance import changed_packages
 from tuner_service.domain.pruner import Wilcoxon, reported_epochs
 from tuner_service.domain.seeds import hash_seed
@@ -267,5 +268,5 @@ def shown(outcome: Outcome) -> str:
     """Return what a log says of an outcome, beside its reason."""
     if outcome.value is not None:
         values = " ".join(f"{value:.6g}" for value in outcome.values)
-        return f", {values} after {outcome.epochs} epochs"
+        return f", {values} after {count(outcome.epochs, 'epoch')}"
     return f", {outcome.failure.fingerprint}" if outcome.failure is not None else ""

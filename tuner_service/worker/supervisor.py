@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from tuner_service.domain.exit_code import ExitCode
+from tuner_service.domain.plural import count
 from tuner_service.domain.sampler import CustomSampler
 from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import (
@@ -134,7 +135,7 @@ class Supervisor:
         threads = [
             threading.Thread(target=self._guard, args=(slot,), name=f"slot-{index}") for index, slot in enumerate(slots)
         ]
-        _log.info("worker %s: %d slots on %s", self._settings.worker_id, len(slots), study.name)
+        _log.info("worker %s: %s on %s", self._settings.worker_id, count(len(slots), "slot"), study.name)
         for thread in threads:
             thread.start()
         for thread in threads:

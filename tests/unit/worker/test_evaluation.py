@@ -147,3 +147,9 @@ def test_a_child_that_sends_what_it_may_not_costs_its_trial(tmp_path: Path, monk
     assert outcome.failure is not None
     assert (outcome.reason, outcome.failure.message) == (Reason.ERROR, "the study's code handed over a lab.Kind")
     assert child.ended
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(1, ", 0.5 after 1 epoch"), (3, ", 0.5 after 3 epochs")])
+def test_a_log_says_an_epoch_of_one(epochs: int, said: str) -> None:
+    """One epoch, and several epochs."""
+    assert evaluation.shown(Outcome(Reason.PRUNED, 0.5, epochs=epochs)) == said
