@@ -24,7 +24,7 @@ T = TypeVar("T")
 STUDIES = Path(__file__).with_name("studies")
 
 #: Longest time that a command may take before the test fails, in seconds: far more than any needs.
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 _MARKER = "TUNER_TEST_MARKER"
 
 
