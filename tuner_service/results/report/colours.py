@@ -12,6 +12,14 @@ STATES = {
     State.FAIL: "#c23b2e",
     State.RUNNING: "#5aa9a3",
 }
+#: Of trials on the time line, by how they ended.
+ENDINGS = {
+    "complete": STATES[State.COMPLETE],
+    "pruned": STATES[State.PRUNED],
+    "failed": STATES[State.FAIL],
+    "not counted": "#9aa5b1",
+    "running": STATES[State.RUNNING],
+}
 #: Of values, from poor to good: light to dark, and legible in grey.
 SCALE = ["#f1e8c4", "#bcd9a5", "#6dbfa1", "#2d94a8", "#1f609b", "#17305f"]
 GROUPS = [STATES[State.COMPLETE], "#e0a33a", "#8a4fbf", "#5aa9a3"]

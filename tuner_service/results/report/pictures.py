@@ -20,7 +20,7 @@ from matplotlib.ticker import MultipleLocator, NullFormatter
 from tuner_service.domain.outcome import State
 from tuner_service.errors import NotInStudyError, did_you_mean
 from tuner_service.results.report.axis import Axis, axes, shortened, view_of
-from tuner_service.results.report.colours import BEST, GRID, GROUPS, INK, MUTED, SCALE, STATES
+from tuner_service.results.report.colours import BEST, ENDINGS, GRID, GROUPS, INK, MUTED, SCALE, STATES
 from tuner_service.results.report.content import Content
 from tuner_service.results.report.importance import distributions
 from tuner_service.results.report.run_figures import epochs_of, reported_curves
@@ -279,10 +279,10 @@ def _timeline(content: Content) -> Figure | None:
     figure = Figure(figsize=(8, min(1.4 + 0.22 * len(lanes), 11)), layout="constrained")
     plot = figure.add_subplot()
     height = {lane: place for place, lane in enumerate(lanes)}
-    for state, colour in STATES.items():
+    for how, colour in ENDINGS.items():
         corners = []
         for bar in bars:
-            if bar.trial.attempt.state is state:
+            if bar.how == how:
                 (left, right), low = ((at - begin) / unit for at in (bar.begin, bar.end)), height[bar.lane] - 0.38
                 corners.append([(left, low), (right, low), (right, low + 0.76), (left, low + 0.76)])
         plot.add_collection(PolyCollection(corners, facecolors=colour, linewidths=0))
@@ -292,10 +292,9 @@ def _timeline(content: Content) -> Figure | None:
     plot.set_ylim(len(lanes) - 0.4, -0.6)
     plot.grid(visible=False, axis="y")
     plot.set(xlabel=name, title="Time line")
-    present = [state for state in STATES if any(bar.trial.attempt.state is state for bar in bars)]
-    marks = [Line2D([], [], color=STATES[state], linewidth=6) for state in present]
-    names = ["failed" if state is State.FAIL else str(state).lower() for state in present]
-    plot.legend(marks, names, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+    present = [how for how in ENDINGS if any(bar.how == how for bar in bars)]
+    marks = [Line2D([], [], color=ENDINGS[how], linewidth=6) for how in present]
+    plot.legend(marks, present, loc="lower right", bbox_to_anchor=(1, 1), ncols=5, fontsize=8)
     return figure
 
 

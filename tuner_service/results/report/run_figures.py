@@ -8,7 +8,7 @@ from typing import Any
 from tuner_service.domain.outcome import State
 from tuner_service.domain.trial import Trial
 from tuner_service.results.report.axis import shortened, view_of
-from tuner_service.results.report.colours import BEST, GROUPS, MUTED, STATES
+from tuner_service.results.report.colours import BEST, ENDINGS, GROUPS, MUTED, STATES
 from tuner_service.results.report.content import Content
 from tuner_service.results.report.figure import Figure, about, escaped, layout, rounded, titled, when
 from tuner_service.results.report.thinning import spread_out
@@ -144,8 +144,8 @@ def timeline(content: Content) -> Figure | None:
     lanes = sorted({bar.lane for bar in bars}, key=_lane_order)
     shown = spread_out(bars, _MOST_BARS)
     data = []
-    for state in (State.COMPLETE, State.PRUNED, State.FAIL, State.RUNNING):
-        mine = [bar for bar in shown if bar.trial.attempt.state is state]
+    for how, colour in ENDINGS.items():
+        mine = [bar for bar in shown if bar.how == how]
         if mine:
             data.append(
                 {
@@ -157,8 +157,8 @@ def timeline(content: Content) -> Figure | None:
                     "text": [about(bar.trial, content.study.spec.metrics) for bar in mine],
                     "textposition": "none",
                     "hovertemplate": "%{text}<extra></extra>",
-                    "name": "failed" if state is State.FAIL else str(state).lower(),
-                    "marker": {"color": STATES[state], "line": {"width": 0}},
+                    "name": how,
+                    "marker": {"color": colour, "line": {"width": 0}},
                 }
             )
     many = len(lanes) > 40
@@ -168,12 +168,17 @@ def timeline(content: Content) -> Figure | None:
         "range": [len(lanes) - 0.4, -0.6],
         "gridcolor": "rgba(0,0,0,0)",
     }
+    grey = (
+        " Grey counts for nothing: interrupted, and done again."
+        if any(bar.how == "not counted" for bar in bars)
+        else ""
+    )
     note = f"{len(shown)} of {len(bars)} trials are drawn. " if len(shown) < len(bars) else ""
     return Figure(
         "Time line",
         data,
         layout(x={"type": "date", "tickangle": 0, "nticks": 6}, y=axis, barmode="overlay", bargap=0.25),
-        note=f"{note}A row a slot of a worker; times are UTC.",
+        note=f"{note}A row a slot of a worker; times are UTC.{grey}",
         height=min(110 + len(lanes) * (18 if len(lanes) <= 40 else 8), 1200),
         min_width=640,
     )

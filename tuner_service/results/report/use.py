@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tuner_service.domain.outcome import State
+from tuner_service.domain.outcome import RULES, Counts, State
 from tuner_service.domain.trial import Trial
 from tuner_service.domain.worker import WorkerInfo
 
@@ -20,6 +20,14 @@ class Bar:
     lane: str  #: worker and slot
     begin: float
     end: float
+
+    @property
+    def how(self) -> str:
+        """How it ended, in the words of the time line; ``not counted`` is what another attempt made good."""
+        attempt = self.trial.attempt
+        if attempt.reason is not None and RULES[attempt.reason].counts is Counts.NEVER:
+            return "not counted"
+        return "failed" if attempt.state is State.FAIL else str(attempt.state).lower()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,23 @@ def test_running_trials_reach_until_now() -> None:
     assert (bar.begin, bar.end) == (40, 100)
 
 
+@pytest.mark.parametrize(
+    ("reason", "how"),
+    [
+        pytest.param(Reason.FINISHED, "complete", id="finished"),
+        pytest.param(Reason.DIVERGED, "pruned", id="NaN"),
+        pytest.param(Reason.ERROR, "failed", id="an error"),
+        pytest.param(Reason.INTERRUPTED, "not counted", id="a lost worker"),
+        pytest.param(None, "running", id="still running"),
+    ],
+)
+def test_a_bar_says_how_its_trial_ended(reason: Reason | None, how: str) -> None:
+    """A trial whose worker was lost is run again, so that it has not failed."""
+    state = State.RUNNING if reason is None else None
+    attempt = make_attempt(0, 0, state, reason=reason, owner="w1", claimed_at=0.0, ended_at=9.0)
+    assert use_of([Trial(attempt, started_at=0.0)], [_worker()], now=10.0).bars[0].how == how
+
+
 def test_share_of_the_slots_time() -> None:
     """Half of two slots' hundred seconds."""
     use = use_of([_trial(0, 0, 100)], [_worker()], now=100.0)
