@@ -277,6 +277,7 @@ def write(done: Mapping[str, float]) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     def values_of(task: str, search: str) -> list[float]:
         return [value for name, value in done.items() if name.startswith(f"{task}/{search}/")]
@@ -311,6 +312,9 @@ def write(done: Mapping[str, float]) -> None:
         axis.set_yticks(range(len(searches)), list(reversed(searches)) if axis is axes[0] else [""] * len(searches))
         if not task.maximize:
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     images = ROOT / "docs" / "images"
