@@ -1,6 +1,6 @@
 """The best value that each search finds at equal training epochs: this service's against KerasTuner's.
 
-    python benchmarks/search_quality.py --idx FOLDER [--seeds 5] [--jobs 2] [--tasks ...] [--searches ...]
+    python -m benchmarks.search_quality --idx FOLDER [--seeds 5] [--jobs 2] [--tasks ...] [--searches ...]
 
 Each search trains the same functions, those of studies/ written for KerasTuner, for the same number of epochs in all.
 What counts is the best value of any epoch within them. FOLDER has MNIST, or data in its format, of which the first
@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from benchmarks.page import table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "search_quality.json"
@@ -86,7 +88,7 @@ seeds.
 {verdicts}
 
 KerasTuner's `BayesianOptimization` first draws three points a parameter at random, as its random search does. So many
-trials are not trained here, so that the two are the same; TPE and the Gaussian process learn from the tenth trial on.
+trials are not trained here, so that the two are the same; TPE and the Gaussian process learn once ten are drawn.
 
 ![Each seed's best value by search, with medians](images/search-quality.png)
 """
@@ -153,10 +155,11 @@ def best_found(data: Path, task: str, search: str, seed: int) -> float:
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
     }
     with tempfile.TemporaryDirectory() as folder:
         if search in THEIRS:
-            command = [sys.executable, str(Path(__file__).resolve()), "--peer", task, search, str(seed)]
+            command = [sys.executable, "-m", "benchmarks.search_quality", "--peer", task, search, str(seed)]
             ran = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
             if ran.returncode:
                 raise RuntimeError(f"{search} on {task}, seed {seed}:\n{ran.stderr[-3000:]}")
@@ -169,6 +172,7 @@ def search_with_tuner(
 ) -> float:
     """Run a study with one worker until its epochs are used up, and return the best value of any epoch."""
     from tuner_service import open_storage
+    from tuner_service.domain.ending import epochs_trained
     from tuner_service.results.trials import curves
 
     url = f"sqlite:///{folder}/tuner.db"
@@ -184,7 +188,7 @@ def search_with_tuner(
     storage = open_storage(url)
     study = storage.study("quality")
     attempts = storage.attempts(study.study_id)
-    trained = sum(one.epoch - one.resumed_from for one in attempts)
+    trained = epochs_trained(attempts)
     if trained > task.epochs:
         raise RuntimeError(f"{trained} epochs were trained, more than {task.epochs}")
     values = [value for one in attempts for run in curves(study, one.number) for value in run.get(task.metric, [])]
@@ -266,11 +270,6 @@ def verdict(ours: Sequence[float], theirs: Sequence[float], maximize: bool) -> s
     return "better" if (median > max(theirs)) is maximize else "**worse**"
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
-
-
 def write(done: Mapping[str, float]) -> None:
     """Write the table and the plot of what is done."""
     import matplotlib
@@ -293,8 +292,8 @@ def write(done: Mapping[str, float]) -> None:
     counts = {len(values_of(name, search)) for name in TASKS for search in searches}
     page = PAGE.format(
         seeds=" to ".join(str(one) for one in sorted({min(counts), max(counts)})),
-        table=markdown(["search", *titles], rows),
-        verdicts=markdown(["here, beside KerasTuner's", *(task.title for task in TASKS.values())], beside),
+        table=table(["search", *titles], rows),
+        verdicts=table(["here, beside KerasTuner's", *(task.title for task in TASKS.values())], beside),
     )
     (ROOT / "docs" / "search-quality.md").write_text(page)
 

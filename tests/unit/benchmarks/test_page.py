@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cross_validation, storage_cost, time_to_value, trial_throughput
+from benchmarks import cross_validation, search_quality, storage_cost, time_to_value, trial_throughput
 from benchmarks.page import PAGE, alternating, medians, ratio, replaced, seconds, table, write
 from benchmarks.processes import Run
 
@@ -99,3 +99,18 @@ def test_storage_cost_says_what_the_bars_ask_for() -> None:
     text = storage_cost.shown({1_000: {"tuner-service": low, "Optuna": high}, 20_000: {"tuner-service": high}})
     assert "At 1,000 earlier trials: 0.96 of Optuna's time." in text
     assert "20,000 earlier trials cost 1.5 times what 1,000 do" in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "maximize", "said"),
+    [
+        pytest.param([0.9, 0.9, 0.1], True, "better", id="above all of theirs"),
+        pytest.param([0.9, 0.9, 0.1], False, "**worse**", id="above, where less is better"),
+        pytest.param([0.1, 0.1, 0.9], True, "**worse**", id="below all of theirs"),
+        pytest.param([0.5], True, "within its range", id="at their worst"),
+        pytest.param([], True, "not run", id="nothing yet"),
+    ],
+)
+def test_a_search_is_set_beside_the_range_of_the_others_seeds(ours: list[float], maximize: bool, said: str) -> None:
+    """By its median; one lucky seed says nothing."""
+    assert search_quality.verdict(ours, [0.5, 0.6, 0.7], maximize) == said
