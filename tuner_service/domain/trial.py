@@ -41,3 +41,9 @@ class Trial:
         if self.started_at is None or self.attempt.ended_at is None:
             return None
         return self.attempt.ended_at - self.started_at
+
+    @property
+    def epoch_seconds(self) -> float | None:
+        """How long an epoch of it took, everything around it included; ``None`` where none was trained."""
+        trained = self.attempt.own_epochs
+        return self.seconds / trained if trained > 0 and self.seconds is not None else None

@@ -84,9 +84,9 @@ def plan_study(storage: LedgerStorage, name: str, *, slots: int) -> Plan:
     summary = summarize(storage, name)
     left = max(summary.study.budget - summary.settled, 0)
     took = [
-        one.seconds / one.attempt.own_epochs
+        one.epoch_seconds
         for one in storage.trials(summary.study.study_id)
-        if one.attempt.state.final and one.seconds and one.attempt.epoch > one.attempt.resumed_from
+        if one.attempt.state.final and one.epoch_seconds
     ]
     return Plan(
         spec=summary.study.spec,

@@ -168,11 +168,7 @@ def timeline(content: Content) -> Figure | None:
         "range": [len(lanes) - 0.4, -0.6],
         "gridcolor": "rgba(0,0,0,0)",
     }
-    grey = (
-        " Grey counts for nothing: interrupted, and done again."
-        if any(bar.how == "not counted" for bar in bars)
-        else ""
-    )
+    grey = " Grey does not count: interrupted or cancelled." if any(bar.how == "not counted" for bar in bars) else ""
     note = f"{len(shown)} of {len(bars)} trials are drawn. " if len(shown) < len(bars) else ""
     return Figure(
         "Time line",

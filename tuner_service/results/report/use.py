@@ -23,7 +23,7 @@ class Bar:
 
     @property
     def how(self) -> str:
-        """How it ended, in the words of the time line; ``not counted`` is what another attempt made good."""
+        """How it ended, in the words of the time line; ``not counted`` is what is as if it had not been."""
         attempt = self.trial.attempt
         if attempt.reason is not None and RULES[attempt.reason].counts is Counts.NEVER:
             return "not counted"
@@ -105,7 +105,7 @@ def _presence(worker: WorkerInfo, now: float) -> tuple[float, float]:
 def _worker_use(
     name: str, bars: Sequence[Bar], worker: WorkerInfo | None, there: tuple[float, float] | None
 ) -> WorkerUse:
-    times = [seconds for bar in bars if (seconds := epoch_seconds(bar.trial)) is not None]
+    times = [seconds for bar in bars if (seconds := bar.trial.epoch_seconds) is not None]
     offered = 0.0 if worker is None or there is None else (there[1] - there[0]) * worker.slots
     return WorkerUse(
         worker=name,
@@ -117,12 +117,6 @@ def _worker_use(
         busy=min(sum(bar.end - bar.begin for bar in bars) / offered, 1.0) if offered > 0 else None,
         epoch_s=statistics.median(times) if times else None,
     )
-
-
-def epoch_seconds(trial: Trial) -> float | None:
-    """Return how long an epoch of a trial took, everything around it included; ``None`` where none was trained."""
-    trained = trial.attempt.own_epochs
-    return trial.seconds / trained if trained > 0 and trial.seconds is not None else None
 
 
 def _steps(spans: Iterable[tuple[float, float, int]]) -> list[tuple[float, int]]:
