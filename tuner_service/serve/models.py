@@ -45,6 +45,7 @@ class Failures(BaseModel):
     attempts: int  #: how many
     first: int  #: number of the first such trial
     last_error: str | None  #: the first line of the latest
+    shows: int  #: number of the first trial with that error
 
 
 class Worker(BaseModel):
@@ -185,7 +186,9 @@ def study(summary: Summary) -> Study:
             for one in summary.workers
         ],
         failures=[
-            Failures(reason=one.reason, attempts=one.attempts, first=one.first, last_error=one.last_error)
+            Failures(
+                reason=one.reason, attempts=one.attempts, first=one.first, last_error=one.last_error, shows=one.shows
+            )
             for one in summary.failures
         ],
     )
