@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from optuna.trial import TrialState
 
 from tuner_service.domain.outcome import RULES, Counts, Failure, Outcome, Reason, State
 
@@ -38,8 +39,7 @@ def test_every_reason_has_a_rule() -> None:
 
 def test_states_are_optunas() -> None:
     """A state has the name that Optuna gives it, and knows whether it is final."""
-    optuna = pytest.importorskip("optuna")
-    assert {one.value: one.final for one in State} == {one.name: one.is_finished() for one in optuna.trial.TrialState}
+    assert {one.value: one.final for one in State} == {one.name: one.is_finished() for one in TrialState}
 
 
 def test_a_failure_is_shortened_where_it_is_least_useful() -> None:
