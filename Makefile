@@ -23,7 +23,7 @@ test: $(INSTALLED) $(BIN)/helm  ## Run the tests
 soak: $(INSTALLED)  ## Run the tests that take long: storms of faults, reference tasks, JAX (an hour)
 	$(BIN)/pytest -m soak
 
-# Two hours on two cores; ROUNDS=1 measures once, in a third of it. Each table is written once it is measured.
+# Over three hours on two cores; ROUNDS=1 measures once, in a third of it. Each table is written once it is measured.
 bench: $(INSTALLED)  ## Measure this service and its peers side by side, and write docs/performance.md
 	$(BIN)/python -m benchmarks.storage_cost --rounds $(or $(ROUNDS),3)
 	$(BIN)/python -m benchmarks.trial_throughput --rounds $(or $(ROUNDS),3)
