@@ -79,6 +79,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
+def test_seconds_in_the_readme_were_measured() -> None:
+    """The README's table of speeds has seconds that `make bench` wrote into docs/performance.md, rounded."""
+    page = (ROOT / "docs" / "performance.md").read_text()
+    names = "trial throughput", "time to value", "cross-validation"
+    tables = [page.partition(f"<!-- {one}: written by make bench -->")[2].partition("<!--")[0] for one in names]
+    measured = {round(float(one)) for one in re.findall(r"^\| .*?\| ([\d.]+) \|", "\n".join(tables), re.M)}
+    shown = re.findall(r"^\| .* \| (\d+) \| (\d+) \(.*\) \| (\d+) \(", (ROOT / "README.md").read_text(), re.M)
+    assert len(shown) >= 5
+    assert {int(seconds) for row in shown for seconds in row} <= measured
+
+
 def test_study_file_in_the_readme_is_the_one_in_studies() -> None:
     """The README shows `studies/digits_mlp.py` as it is, to the letter."""
     assert blocks(ROOT / "README.md", "python")[0] == (ROOT / "studies" / "digits_mlp.py").read_text()
