@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -114,7 +115,9 @@ class _Attempt:
         self.models: list[keras.Model] = []
         self.pipe = FakePipe(keep_model=lambda _: True)
 
-        def build_model(_: Any) -> keras.Model:
+        def build_model(trial: Any) -> keras.Model:
+            # Of a later run the parameters are known.
+            trial.suggest_int("units", 1, 9)
             self.models.append(build())
             return self.models[-1]
 
@@ -222,6 +225,14 @@ def test_a_run_comes_to_what_it_comes_to_alone(
             np.testing.assert_allclose(mine, others, rtol=1e-3, atol=1e-4)
 
 
+def test_a_metric_without_a_name_is_called_the_same_in_each_run(tmp_path: Path, alone: Callable[..., _Attempt]) -> None:
+    """Together and alone."""
+    given = (lambda: dense(metrics=[keras.metrics.RootMeanSquaredError()]), _REGRESSION, lambda: {"epochs": 2})
+    one = _Attempt(tmp_path / "together", *given, folds=_FOLDS)
+    assert one.path == "compiled: runs 1 to 3 as one program"
+    _assert_same(one, alone(tmp_path / "alone", *given, folds=_FOLDS))
+
+
 def test_large_networks_take_turns_within_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: Callable[..., _Attempt]
 ) -> None:
@@ -275,6 +286,11 @@ def test_the_first_run_is_judged_before_the_others_begin(tmp_path: Path, alone: 
 _PATIENT = keras.callbacks.EarlyStopping("loss", patience=50)
 
 
+@functools.cache
+def _shared() -> keras.metrics.Metric:
+    return keras.metrics.MeanAbsoluteError(name="mae")
+
+
 def _fickle() -> keras.Model:
     """Return a network that has another constant in its graph each time."""
     offset = np.random.default_rng().normal(size=4).astype("float32")
@@ -301,6 +317,11 @@ def _fickle() -> keras.Model:
         pytest.param(
             _fickle, dict, {}, "compiled: runs one after the other, because build_model makes another network for each",
             id="another constant in each network",
+        ),
+        pytest.param(
+            lambda: dense(metrics=[_shared()]), dict, {},
+            "compiled: runs one after the other, because their networks share a metric or a layer",
+            id="one metric object for all",
         ),
         pytest.param(
             lambda: dense(run_eagerly=True), dict, {}, "fit: the network is compiled with run_eagerly=True",

@@ -40,7 +40,7 @@ def train(
 
     pipe.when_told = interrupt
     try:
-        return watch, runs.train(study, optuna.trial.FixedTrial({}), data, pipe, task, watch, scratch)
+        return watch, runs.train(study, optuna.trial.FixedTrial({"units": 3}), data, pipe, task, watch, scratch)
     except InterruptedTrainingError:
         assert interrupt_in is not None
         return watch, None

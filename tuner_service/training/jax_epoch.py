@@ -62,15 +62,17 @@ class JaxEpoch:
     @property
     def values(self) -> State:
         """The values of all variables that the step takes."""
-        return tuple([variable.value for variable in group] for group in self._variables())
+        return tuple([variable.value for variable in group] for group in self.variables)
 
     def assign(self, values: State) -> None:
         """Give the variables these values."""
-        for group, group_values in zip(self._variables(), values, strict=True):
+        for group, group_values in zip(self.variables, values, strict=True):
             for variable, value in zip(group, group_values, strict=True):
                 variable.assign(value)
 
-    def _variables(self) -> tuple[list[Any], ...]:
+    @property
+    def variables(self) -> tuple[list[Any], ...]:
+        """The variables that the step takes, in groups."""
         model = self._model
         optimizers = (model.optimizer.variables,) if self._trains else ()
         return (model.trainable_variables, model.non_trainable_variables, *optimizers, model.metrics_variables)

@@ -80,27 +80,27 @@ def options(study: StudyFile, trial: optuna.trial.BaseTrial, max_epochs: int) ->
 
 
 def prepare(
-    study: StudyFile, trial: RemoteTrial, pipe: Pipe, task: Assignment, seed: int
+    study: StudyFile, trial: RemoteTrial, pipe: Pipe, task: Assignment, seed: int, settings: KerasSettings
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Return the network of a trial and the arguments of its fit, for parameters that no other configuration has.
 
     They are drawn, and the network is built, as often as that takes. What a study's own ``fit`` will ask for is not
-    known yet; there nothing is compared.
+    known yet; there nothing is compared. Each is built as if it were the first, with the same names of layers and
+    metrics: a metric without a name of its own is reported as ``val_auc`` by each run.
 
     Raises:
         SpaceExhaustedError: If no such parameters are found.
     """
     # Of a later run the parameters are known.
-    settings = None if trial.distributions else KerasSettings()
+    is_known = bool(trial.distributions)
     while True:
+        settings.start_anew()
         seed_all(seed)
         model = build(study, trial, task.computing)
         given = {} if study.fit is not None else options(study, trial, task.max_epochs)
-        if settings is None or pipe.ask("drawn", study.fit is not None):
+        if is_known or pipe.ask("drawn", study.fit is not None):
             return model, given
         trial.redraw()
-        # As if it were the first: the same names of layers.
-        settings.start_anew()
 
 
 def check_parameters(trial: RemoteTrial, before: set[str] | None, run: Run) -> set[str]:

@@ -22,6 +22,7 @@ from tuner_service.training.checkpoint import Checkpoint
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch
 from tuner_service.training.folds import fold_data
+from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.objectives import objectives
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
@@ -82,7 +83,8 @@ def _trained(
     study: StudyFile, trial: RemoteTrial, data: Data, pipe: Pipe, task: Assignment, watch: EpochWatch, scratch: Path
 ) -> Iterator[_Trained]:
     """Train the runs that are left, and yield them in their order."""
-    prepared, saved = _go_on(study, trial, data, pipe, task, watch, scratch)
+    settings = KerasSettings()
+    prepared, saved = _go_on(study, trial, data, pipe, task, watch, scratch, settings)
     parameters: set[str] | None = None
     apart_because: str | None = None
     while runs := task.runs[len(watch.finished) :]:
@@ -92,17 +94,19 @@ def _trained(
                 # A network's memory is not needed twice.
                 gc.collect()
             watch.begin(run)
-            prepared = network.prepare(study, trial, pipe, task, run.seed)
+            prepared = network.prepare(study, trial, pipe, task, run.seed, settings)
         why_not = together.obstacle(study, task, runs) if apart_because is None else apart_because
         if why_not is None and not watch.epochs:
             try:
                 parameters = network.check_parameters(trial, parameters, run)
-                members = Together(study, trial, data, pipe, task, watch, scratch).train(runs, prepared, saved)
+                members = Together(study, trial, data, pipe, task, watch, scratch, settings).train(
+                    runs, prepared, saved
+                )
             except NotTogetherError as error:
                 why_not = apart_because = str(error)
                 watch.together = ()
                 # The others had their turn with the random numbers.
-                prepared = network.prepare(study, trial, pipe, task, run.seed)
+                prepared = network.prepare(study, trial, pipe, task, run.seed, settings)
             else:
                 yield from _in_order(members, task, watch)
                 return
@@ -125,7 +129,14 @@ def _in_order(members: Sequence[together.Member], task: Assignment, watch: Epoch
 
 
 def _go_on(
-    study: StudyFile, trial: RemoteTrial, data: Data, pipe: Pipe, task: Assignment, watch: EpochWatch, scratch: Path
+    study: StudyFile,
+    trial: RemoteTrial,
+    data: Data,
+    pipe: Pipe,
+    task: Assignment,
+    watch: EpochWatch,
+    scratch: Path,
+    settings: KerasSettings,
 ) -> tuple[tuple[keras.Model, dict[str, Any]] | None, Sequence[Checkpoint]]:
     """Turn the watch to the newest checkpoint that is whole and fits.
 
@@ -140,7 +151,7 @@ def _go_on(
             # Of a time when the study had no fit of its own, which cannot go on in the middle.
             continue
         run = task.runs[len(checkpoint.finished)]
-        prepared = network.prepare(study, trial, pipe, task, run.seed)
+        prepared = network.prepare(study, trial, pipe, task, run.seed, settings)
         if network.fits(prepared[0], checkpoint, _data_of(run, data, task)):
             for file, content in checkpoint.files.items():
                 (scratch / file).write_bytes(content)

@@ -21,6 +21,7 @@ from tuner_service.training.data import Data, Part
 from tuner_service.training.engine import TrainingPath, path_for
 from tuner_service.training.epoch_watch import EpochWatch, MemberWatch
 from tuner_service.training.folds import all_rows, fold_rows
+from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -91,6 +92,7 @@ class Together:
     task: Assignment
     watch: EpochWatch  #: the attempt's; it stands at the first of the runs
     scratch: Path  #: folder of the attempt
+    settings: KerasSettings  #: of Keras, for each network
 
     def train(
         self, runs: Sequence[Run], first: tuple[keras.Model, dict[str, Any]], saved: Sequence[Checkpoint] = ()
@@ -115,6 +117,9 @@ class Together:
         callbacks = [id(callback) for member in members for callback in member.given["callbacks"]]
         if len(set(callbacks)) < len(callbacks):
             raise NotTogetherError("fit_options gives them the same callback")
+        variables = [id(one) for member in members for group in member.epochs[0].variables for one in group]
+        if len(set(variables)) < len(variables):
+            raise NotTogetherError("their networks share a metric or a layer")
         for run, member, state in zip(runs, members, saved, strict=False):
             if not restore(member.model, state.variables):
                 raise NotTogetherError("what was saved of them is of another shape")
@@ -173,7 +178,7 @@ class Together:
 
     def _next(self, run: Run, first: Member, programs: Sequence[JaxEpochs]) -> Member:
         parameters = set(self.trial.distributions)
-        model, given = network.prepare(self.study, self.trial, self.pipe, self.task, run.seed)
+        model, given = network.prepare(self.study, self.trial, self.pipe, self.task, run.seed, self.settings)
         network.check_parameters(self.trial, parameters, run)
         if _plain(given) != _plain(first.given):
             raise NotTogetherError("fit_options gives them different options")

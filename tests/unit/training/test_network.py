@@ -22,6 +22,7 @@ from tuner_service.training.checkpoint import Checkpoint, variables_of
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import DivergedError, EpochWatch, InterruptedTrainingError
 from tuner_service.training.inspection import probe_trial
+from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -401,8 +402,7 @@ class TestDrawing:
             return model
 
         study = make_study_file(build_model=build_model, fit_options=lambda trial: {"epochs": trial.params["units"]})
-        keras.utils.clear_session()
-        model, given = network.prepare(study, trial, pipe, task, task.seed)
+        model, given = network.prepare(study, trial, pipe, task, task.seed, KerasSettings())
         assert [size for size, *_ in built] == [9, 15, 9]
         assert (trial.params, given["epochs"], model.layers[0].units) == ({"units": 3}, 3, 3)
         assert (trial.user_attrs, trial.constraints) == ({"width of network 2": 3}, {"width": -1})
@@ -414,7 +414,7 @@ class TestDrawing:
         """Two configurations that are alike so far may differ later."""
         pipe = FakePipe()
         study = make_study_file(build_model=lambda _: _dense(), fit=fit)
-        network.prepare(study, optuna.trial.FixedTrial({}), pipe, make_task(), seed=7)
+        network.prepare(study, optuna.trial.FixedTrial({}), pipe, make_task(), 7, KerasSettings())
         assert pipe.of("drawn") == [[fit is not None]]
 
 

@@ -107,6 +107,20 @@ def _by_hand(task: Assignment, folds: Folds) -> list[float]:
     return found
 
 
+def test_a_metric_without_a_name_is_called_the_same_in_each_run(tmp_path: Path) -> None:
+    """Keras counts them, auc_1 for the second of a process, and the study watches one name."""
+
+    def build_model(trial: optuna.trial.BaseTrial) -> keras.Model:
+        trial.suggest_int("units", 1, 3)
+        model = _network()
+        model.compile("sgd", "mse", metrics=[keras.metrics.AUC()], run_eagerly=True)
+        return model
+
+    keras.utils.clear_session()
+    done = _Training(tmp_path, _task(executions=3, metric="val_auc"), _study(build_model=build_model))
+    assert len(done.values) == 3
+
+
 def test_folds_and_executions_are_what_a_loop_over_the_splitter_gives(tmp_path: Path) -> None:
     """Every run to the last bit, and the value is their mean; each is kept with its fold, execution and seed."""
     folds = Folds(n=2, seed=5)

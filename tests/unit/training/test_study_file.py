@@ -19,6 +19,7 @@ from tuner_service.errors import StudyFileError
 from tuner_service.training import inspection, network, runs, study_file
 from tuner_service.training.data import Data
 from tuner_service.training.epoch_watch import EpochWatch
+from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.remote_trial import RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -95,7 +96,7 @@ class TestKerasTuner:
         )
         units, kept = iter([3, 5]), iter([False, True])
         pipe = FakePipe(suggest=lambda *_: next(units), drawn=lambda *_: next(kept))
-        model, given = network.prepare(study, RemoteTrial(pipe, 0, 0.0), pipe, make_task(), seed=7)
+        model, given = network.prepare(study, RemoteTrial(pipe, 0, 0.0), pipe, make_task(), 7, KerasSettings())
         assert (model.layers[0].units, given["batch_size"]) == (5, 5)
 
     def test_objective_of_hp_needs_no_network(self, load: Any) -> None:
@@ -155,6 +156,16 @@ class TestKerasTuner:
                 id="nothing else is taken",
             ),
             pytest.param("**kwargs", "**kwargs", id="all by name"),
+            pytest.param(
+                "*args, **kwargs",
+                "*args, callbacks=kwargs.pop('callbacks') + [], **kwargs",
+                id="callbacks are added to",
+            ),
+            pytest.param(
+                "*args, **kwargs",
+                "*args, epochs=kwargs['epochs'], **{k: v for k, v in kwargs.items() if k != 'epochs'}",
+                id="what is there is looked at",
+            ),
         ],
     )
     def test_fit_is_called_as_keras_tuner_calls_it(self, load: Any, takes: str, gives: str) -> None:
@@ -180,6 +191,22 @@ class TestKerasTuner:
         assert y is _Y
         assert named.pop("batch_size", 4) == 4
         assert named == {"validation_data": _DATA.validation, "epochs": 2, "callbacks": [watch]}
+
+    def test_objective_stands_in_the_place_of_the_others(self, load: Any) -> None:
+        """The helpers of an Optuna script may have any names and parameters."""
+        study = load(
+            """
+            hypermodel = 3
+            param_grid = {}
+            def build_model(units, rate): ...
+            def load_data(part): ...
+            def fit(model, x): ...
+            def objective(trial):
+                return trial.suggest_float("x", -2, 2) ** 2
+            """
+        )
+        assert (study.kind, study.load_data, study.fit) == ("objective", None, None)
+        assert study.objective(optuna.trial.FixedTrial({"x": 1.5})) == 2.25
 
     def test_loop_of_its_own_reports_by_the_callbacks(self, load: Any, tmp_path: Path) -> None:
         """KerasTuner's guide calls `on_epoch_end` itself; the best epoch counts, and the options join the arguments."""

@@ -82,6 +82,27 @@ def test_keras_is_as_it_was_before_the_first_trial() -> None:
         keras.config.set_dtype_policy("float32")
 
 
+def test_what_the_study_file_has_made_keeps_its_name_and_its_permissions() -> None:
+    """A network takes a layer of its module, and loads what the file has allowed; as in a script."""
+    shared = keras.Sequential([keras.layers.RandomFlip()])
+    keras.config.enable_unsafe_deserialization()
+    keras.config.disable_interactive_logging()
+    try:
+        settings = KerasSettings()
+        for _ in range(2):
+            settings.start_anew()
+            inputs = keras.Input((2, 2, 1))
+            flattened = keras.Sequential([keras.layers.Flatten()])
+            model = keras.Model(inputs, flattened(shared(inputs)))
+            assert len({layer.name for layer in model.layers}) == 3
+            assert model.layers[2].name != shared.name
+            keras.models.clone_model(keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]))
+            assert not keras.config.is_interactive_logging_enabled()
+    finally:
+        keras.config.enable_interactive_logging()
+        keras.utils.clear_session()
+
+
 def test_a_precision_that_nobody_chose_follows_what_the_trial_sets() -> None:
     """As in a process of its own: to look at the settings does not choose one."""
     settings = KerasSettings()
