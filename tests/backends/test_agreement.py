@@ -172,10 +172,11 @@ class Renamed(Scaled):
     """Reports other names than its metrics', of the last batch."""
 
     def train_step(self, *arguments: Any) -> Any:
-        """Report a number and several."""
+        """Report a number, and beside others one for each row."""
         *_, (x, y) = arguments
         returned = super().train_step(*arguments)
-        own = {"last": keras.ops.mean(y), "rows": keras.ops.sum(keras.ops.ones_like(x), axis=0)}
+        rows = {"rows": keras.ops.sum(keras.ops.ones_like(x), axis=0), "each": keras.ops.sum(x, axis=1)}
+        own = {"last": keras.ops.mean(y), "more": rows}
         return own if _backend == "tensorflow" else (own, returned[1])
 
 
@@ -376,6 +377,22 @@ def test_a_training_goes_on_along_the_other_path(tmp_path: Path, first: str, the
     begun = _train(_regularized, _REGRESSION, {}, first, tmp_path, interrupt_in=2)
     ended = _train(_regularized, _REGRESSION, {}, then, tmp_path, checkpoints=[checkpoint_file(2)])
     assert (begun.value, begun.watch.epochs, ended.watch.epochs) == (None, 2, _EPOCHS)
+    for one, other in zip(at_once.variables, ended.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _loss_scaled() -> keras.Model:
+    return dense(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.02)))
+
+
+@pytest.mark.parametrize("build", [_regularized, _loss_scaled], ids=["regularized", "scaled loss"])
+def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path, build: Callable[[], keras.Model]) -> None:
+    """Each checkpoint has all that training changes, once."""
+    at_once = _train(build, _REGRESSION, {}, "compiled", tmp_path)
+    _train(build, _REGRESSION, {}, "compiled", tmp_path, interrupt_in=1)
+    _train(build, _REGRESSION, {}, "compiled", tmp_path, checkpoints=[checkpoint_file(1)], interrupt_in=2)
+    ended = _train(build, _REGRESSION, {}, "compiled", tmp_path, checkpoints=[checkpoint_file(2)])
+    assert ended.watch.epochs == _EPOCHS
     for one, other in zip(at_once.variables, ended.variables, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 

@@ -118,7 +118,9 @@ def variables_of(model: keras.Model) -> list[Any]:
 
 def restore(model: keras.Model, variables: Arrays) -> bool:
     """Give a model the variables of a checkpoint, and return whether they were of its shape."""
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        # Not all of them mind being built twice: one for mixed precision would have its variables twice.
+        model.optimizer.build(model.trainable_variables)
     mine = variables_of(model)
     if len(mine) != len(variables) or any(
         tuple(one.shape) != array.shape for one, array in zip(mine, variables, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -166,4 +166,16 @@ def weighted(part: Part, class_weight: Mapping[int, float] | None) -> Part:
 def logs_of(model: keras.Model, last: Logs | None) -> dict[str, Any]:
     """Return an epoch's logs: the metrics, or what the last batch gave where a step of its own names other things."""
     metrics = model.get_metrics_result()
-    return dict(metrics if last is None or set(last) == set(metrics) else last)
+    return dict(metrics if last is None or set(last) == set(metrics) else flat(last))
+
+
+def flat(logs: Logs) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of what a step gave, those within dictionaries too.
+
+    Source: ``_pythonify_logs`` in ``keras/src/trainers/trainer.py``.
+    """
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            yield from flat(value)
+        else:
+            yield name, value

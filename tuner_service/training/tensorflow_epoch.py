@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tuner_service.training.batches import rows_of
+from tuner_service.training.compiled import flat
 from tuner_service.training.data import Part
 
 
@@ -36,9 +37,11 @@ class TensorFlowEpoch:
 
     def prepare(self) -> None:
         """Trace it."""
-        if self._trains and self._model.built and type(self._model).train_step is keras.Model.train_step:
+        model = self._model
+        is_keras_step = type(model).train_step is keras.Model.train_step
+        if self._trains and model.built and is_keras_step and not model.optimizer.built:
             # What the step would do while it is traced, in more time than the rest of it takes.
-            self._model.optimizer.build(self._model.trainable_variables)
+            model.optimizer.build(model.trainable_variables)
         traced = tf.function(self._epoch, autograph=False)
         self._program = traced.get_concrete_function(tf.TensorSpec((self._rows,), tf.int32))
 
@@ -57,13 +60,15 @@ class TensorFlowEpoch:
 
         tf.while_loop(lambda start: start < self._rows, one_batch, (tf.constant(0),))
 
-    def _keep(self, logs: Mapping[str, tf.Tensor]) -> None:
+    def _keep(self, logs: Mapping[str, Any]) -> None:
         """Keep what a step gave where that is not the metrics, which know it themselves."""
         if set(logs) == set(self._model.get_metrics_result()):
             return
-        for name, given in logs.items():
+        for name, given in flat(logs):
             value = tf.convert_to_tensor(given)
             if name not in self._last:
                 with tf.init_scope():
-                    self._last[name] = tf.Variable(tf.zeros(value.shape, value.dtype), trainable=False)
+                    # The last batch may have fewer rows than the others.
+                    nothing = tf.zeros([size or 0 for size in value.shape], value.dtype)
+                    self._last[name] = tf.Variable(nothing, shape=value.shape, trainable=False)
             self._last[name].assign(value)
