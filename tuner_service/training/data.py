@@ -113,7 +113,7 @@ class Data:
             _check_lengths(name, getattr(data, name))
         if data.groups is not None:
             parts = [part for part in (data.train, data.validation) if isinstance(part, tuple)]
-            rows = sum(len(part[1]) for part in parts)
+            rows = sum(_rows(part[1]) for part in parts)
             if len(data.groups) != rows:
                 raise StudyFileError(
                     "Data(groups=...) must be a label for each row of train, then of validation: "
@@ -124,6 +124,14 @@ class Data:
     def for_tuning(self) -> Data:
         """Return the data without its test part."""
         return replace(self, test=None)
+
+
+def _rows(targets: Any) -> int:  # noqa: ANN401 - an array, or a list or dictionary of them
+    if isinstance(targets, dict | list | tuple):
+        for one in targets.values() if isinstance(targets, dict) else targets:
+            # A list of numbers, or of lists of them, is one of rows.
+            return _rows(one) if isinstance(one, dict) or hasattr(one, "shape") else len(targets)
+    return len(targets)
 
 
 def _check_lengths(name: str, part: Part) -> None:

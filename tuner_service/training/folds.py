@@ -74,7 +74,16 @@ def all_rows(data: Data) -> Part:
 
 
 def _parts(data: Data) -> list[Part]:
-    return [part for part in (data.train, data.validation) if part is not None]
+    """Return the parts whose rows are cut, with weights in all where one has them: rows without one weigh 1."""
+    parts = [part for part in (data.train, data.validation) if part is not None]
+    weights = [part[2] for part in parts if isinstance(part, tuple) and len(part) > 2]
+    if not 0 < len(weights) < len(parts) or not all(is_arrays(part) for part in parts):
+        return parts
+
+    def ones(rows: int) -> Any:  # noqa: ANN401 - of the weights' own structure
+        return keras.tree.map_structure(lambda one: np.ones((rows, *one.shape[1:]), one.dtype), weights[0])
+
+    return [(*part[:2], *(part[2:] or (ones(rows_of(part)),))) for part in parts]
 
 
 def _splitter(folds: Folds) -> Any:  # noqa: ANN401 - scikit-learn has no types

@@ -91,15 +91,13 @@ def _stop(model: Any, is_over: bool) -> None:  # noqa: ANN401 - a Keras model
 
 def _joined(data: Data) -> Part:
     """Return train and validation as one part."""
-    import keras
-    import numpy as np
-
     from tuner_service.training.batches import is_arrays
+    from tuner_service.training.folds import all_rows
 
     if data.validation is None:
         return data.train
     if is_arrays(data.train) and is_arrays(data.validation):
-        return keras.tree.map_structure(lambda one, other: np.concatenate([one, other]), data.train, data.validation)
+        return all_rows(data)
     if hasattr(data.train, "concatenate") and hasattr(data.validation, "concatenate"):
         return data.train.concatenate(data.validation)
     raise StudyFileError(

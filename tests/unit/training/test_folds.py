@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from sklearn import model_selection
 from tuner_service.domain.folds import Folds
 from tuner_service.errors import StudyFileError
 from tuner_service.training.data import Data
-from tuner_service.training.folds import fold_data
+from tuner_service.training.folds import all_rows, fold_data
 
 _N = 30
 _X = np.arange(_N * 2, dtype="float32").reshape(_N, 2)
@@ -78,6 +79,18 @@ def test_inputs_by_name_and_row_weights_are_cut_alike() -> None:
     np.testing.assert_array_equal(y, _CLASSES[weights])
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2,)], ids=["a number", "in a column", "for each step"])
+def test_rows_without_a_weight_weigh_1(shape: tuple[int, ...]) -> None:
+    """Where only one of the two parts has weights."""
+    weights = np.arange(20 * math.prod(shape), dtype="float32").reshape(20, *shape)
+    data = Data((_X[:20], _CLASSES[:20], weights), (_X[20:], _CLASSES[20:]))
+    whole = np.concatenate([weights, np.ones((_N - 20, *shape))])
+    for part in (fold_data(data, Folds(n=5, seed=1), 4).validation, all_rows(data)):
+        x, _, its_weights = part
+        rows = [int(np.flatnonzero((row == _X).all(axis=1))[0]) for row in x]
+        np.testing.assert_array_equal(its_weights, whole[rows])
+
+
 @pytest.mark.parametrize(
     ("data", "folds", "message"),
     [
@@ -90,7 +103,7 @@ def test_inputs_by_name_and_row_weights_are_cut_alike() -> None:
             _data(_X[:, 0] + 0.5), Folds(split="stratified"), "cannot be cut into 5 stratified folds", id="no classes"
         ),
         pytest.param(
-            Data((_X, _CLASSES, _X[:, 0]), (_X, _CLASSES)), Folds(), "cannot be cut into 5 k-fold", id="unlike parts"
+            Data(({"a": _X}, _CLASSES), (_X, _CLASSES)), Folds(), "cannot be cut into 5 k-fold", id="unlike parts"
         ),
     ],
 )
@@ -120,6 +133,21 @@ class TestGroups:
         """A label for each row, and no shares of classes beside."""
         with pytest.raises(ValueError, match="groups must be a label for each row, and cannot be stratified"):
             Data.split(_X, _CLASSES, **{"groups": _GROUPS, **options})
+
+    @pytest.mark.parametrize(
+        "targets",
+        [
+            pytest.param({"a": _CLASSES, "b": _X}, id="by name"),
+            pytest.param([_CLASSES, _X], id="in a list"),
+            pytest.param([float(one) for one in _CLASSES], id="a list of numbers"),
+            pytest.param([[float(one)] for one in _CLASSES], id="a list of lists"),
+        ],
+    )
+    def test_a_label_is_for_a_row_of_several_targets(self, targets: Any) -> None:
+        """However they are given."""
+        assert Data.check(Data((_X, targets), groups=_GROUPS)).groups is _GROUPS
+        with pytest.raises(StudyFileError, match="30 rows, got 20"):
+            Data.check(Data((_X, targets), groups=_GROUPS[:20]))
 
     def test_labels_for_other_rows_are_refused(self) -> None:
         """Where the data comes in."""

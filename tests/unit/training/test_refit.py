@@ -95,6 +95,15 @@ def test_data_may_have_other_forms(tmp_path: Path, data: str) -> None:
     assert _refit(tmp_path, data, "def fit_options(trial):\n    return {'shuffle': False}").test is None
 
 
+def test_rows_without_a_weight_weigh_1(tmp_path: Path) -> None:
+    """Where only the training part has weights, as in tuning, where they weigh the same in what it is judged by."""
+    weights = "np.linspace(0, 1, 6, dtype='float32')"
+    weighted = _refit(tmp_path, f"Data((x[:6], y[:6], {weights}), (x[6:9], y[6:9]))")
+    ones = "np.ones(3, dtype='float32')"
+    same = _refit(tmp_path, f"Data((x[:6], y[:6], {weights}), (x[6:9], y[6:9], {ones}))")
+    assert weighted.train == pytest.approx(same.train)
+
+
 def test_parts_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
     """The error says what is wanted."""
     with pytest.raises(StudyFileError, match="needs train and validation as one"):
