@@ -75,7 +75,7 @@ def _shared(one: str, rows: list[int], other: str, others: list[int], line: int 
     share = sum(row in known for row in rows) / len(rows)
     # Where rows repeat within a part, as in tables of few categories, some in both parts say nothing.
     repeated = 1 - len(known) / len(others)
-    if one == "test" and share >= _SAME:
+    if one == "test" and share >= _SAME and share > 2 * repeated:
         purpose = "used for validation, so that it says nothing new of" if other == "validation" else "trained on by"
         return [
             Finding(

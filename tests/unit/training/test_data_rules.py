@@ -41,6 +41,7 @@ _VALIDATION, _TEST = _part(100, 200), _part(200, 300)
         pytest.param(
             Data(_part(0, 100, _OF_TWO), _part(100, 200, _OF_TWO), None), [], id="rows that repeat in each part"
         ),
+        pytest.param(Data.split(_OF_TWO, _OF_TWO[:, 0]), [], id="so few kinds of rows that all are in each part"),
         pytest.param(Data(_part(0, 100), _TEST, _TEST), ["test-in-validation"], id="the test part is the validation"),
         pytest.param(
             Data(_part(0, 100), _TEST, tuple(np.copy(one) for one in _TEST)), ["test-in-validation"], id="as a copy"
