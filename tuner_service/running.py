@@ -15,7 +15,7 @@ from tuner_service.errors import ServeError, how_to_install
 from tuner_service.ledger.patience import patiently
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.backend import default
-from tuner_service.worker.machine import gpus, slot_devices
+from tuner_service.worker.machine import gpus, shares, slot_devices
 from tuner_service.worker.settings import WorkerSettings, new_worker_id
 
 
@@ -56,12 +56,22 @@ def run(
     url = bootstrap.storage_url(storage)
     ledger = bootstrap.open_storage(url)
     where = bootstrap.artifacts_url(artifacts)
-    here = len(slot_devices(slots, gpus(os.environ), slots_per_gpu))
-    slots = slots or max(1, here // workers)
-    arguments = ["--studies", str(path.resolve().parent), "--slots", str(slots)]
+    visible = gpus(os.environ)
+    here = len(slot_devices(slots, visible, slots_per_gpu))
+    of_gpus = bool(visible) and slots is None
+    size = ["--slots-per-gpu", slots_per_gpu] if of_gpus else ["--slots", slots or max(1, here // workers)]
+    arguments = ["--studies", str(path.resolve().parent), *map(str, size)]
     secrets = bootstrap.handed_to_worker(url)
     backend = asked_backend(changes) or default(os.environ)
-    with LocalWorkers(ledger, path.resolve(), arguments, workers=workers, secrets=secrets, backend=backend) as local:
+    with LocalWorkers(
+        ledger,
+        path.resolve(),
+        arguments,
+        workers=workers,
+        secrets=secrets,
+        backend=backend,
+        devices=shares(visible, workers),
+    ) as local:
         made = create(ledger, path, changes=changes, artifacts=where, accept_code=accept_code, command=command)
         created(made)
         name = made.study.name

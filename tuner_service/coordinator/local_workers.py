@@ -58,6 +58,7 @@ class LocalWorkers:
         workers: How many.
         secrets: The URLs that they need, handed over through a pipe.
         backend: What Keras is expected to compute with.
+        devices: The GPUs of each, as CUDA_VISIBLE_DEVICES has them; empty where there are none.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LocalWorkers:
         workers: int,
         secrets: str,
         backend: str,
+        devices: Sequence[str] = (),
     ) -> None:
         self._storage = storage
         self._study: str | None = None
@@ -78,6 +80,7 @@ class LocalWorkers:
         self._command = command
         self._secrets = secrets
         self._backend = backend
+        self._devices = devices
         self._log = Path(f"{file.stem}.workers.log")
         self._log_is_new = not self._log.exists()
         # In containers the process has the same number on every machine.
@@ -140,7 +143,7 @@ class LocalWorkers:
                 return
             if code == ExitCode.MISCONFIGURED or worker.deaths + 1 >= _MAX_DEATHS:
                 raise WorkerFailedError(f"a worker ended with exit code {code}; {self._last_words()}")
-            again = self._start(f"{self._name}-{index}-{worker.deaths + 1}")
+            again = self._start(index, worker.deaths + 1)
             again.deaths = worker.deaths + 1
             again.begin(self._study)
             self._workers[index] = again
@@ -152,19 +155,21 @@ class LocalWorkers:
                 worker.process.wait(max(deadline - time.monotonic(), 0.1))
 
     def _start_all(self, workers: int) -> list[_Worker]:
-        return [self._start(f"{self._name}-{index}-0") for index in range(workers)]
+        return [self._start(index) for index in range(workers)]
 
     def _kill(self) -> None:
         self._signal(signal.SIGKILL)
         for worker in self._workers:
             worker.process.communicate()
 
-    def _start(self, worker_id: str) -> _Worker:
+    def _start(self, index: int, deaths: int = 0) -> _Worker:
+        worker_id = f"{self._name}-{index}-{deaths}"
         pipe = hand_over(self._secrets)
+        mine = {"CUDA_VISIBLE_DEVICES": self._devices[index]} if self._devices else {}
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [*self._command, "--id", worker_id],
-                env={**os.environ, SECRETS_PIPE: str(pipe), "KERAS_BACKEND": self._backend},
+                env={**os.environ, **mine, SECRETS_PIPE: str(pipe), "KERAS_BACKEND": self._backend},
                 pass_fds=[pipe],
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -63,6 +63,18 @@ def slot_devices(slots: int | None, available: list[str], slots_per_gpu: int = 1
     return [available[index % len(available)] for index in range(slots or len(available) * slots_per_gpu)]
 
 
+def shares(available: Sequence[str], workers: int) -> list[str]:
+    """Return CUDA_VISIBLE_DEVICES for each of the workers that share the GPUs of a machine; none where there is none.
+
+    >>> shares(["0", "1", "2"], 2), shares(["0", "1"], 3), shares([], 2)
+    (['0', '1,2'], ['0', '0', '1'], [])
+    """
+    if not available:
+        return []
+    bounds = [index * len(available) // workers for index in range(workers + 1)]
+    return [",".join(available[first : max(behind, first + 1)]) for first, behind in itertools.pairwise(bounds)]
+
+
 def grouped(devices: Sequence[str], devices_per_trial: int) -> list[str]:
     """Return CUDA_VISIBLE_DEVICES for slots whose trials take several GPUs each, which no other slot shares.
 

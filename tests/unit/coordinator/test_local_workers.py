@@ -19,6 +19,7 @@ class FakeProcess:
     def __init__(self, command: list[str], env: dict[str, str], **_: object) -> None:
         self.worker_id = command[command.index("--id") + 1]
         self.backend = env["KERAS_BACKEND"]
+        self.devices = env.get("CUDA_VISIBLE_DEVICES")
         self.code: int | None = None
         self.told = b""
         self.stdin = self
@@ -76,9 +77,9 @@ def local(storage: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return started
 
 
-def _started(storage: Any) -> LocalWorkers:
+def _started(storage: Any, **fields: Any) -> LocalWorkers:
     file = Path("digits.py")
-    return LocalWorkers(storage, file, [], workers=2, secrets="sqlite:///tuner.db", backend="tensorflow")
+    return LocalWorkers(storage, file, [], workers=2, secrets="sqlite:///tuner.db", backend="tensorflow", **fields)
 
 
 def _study(backend: str | None) -> Any:
@@ -87,6 +88,17 @@ def _study(backend: str | None) -> Any:
 
 def _processes(local: LocalWorkers) -> list[Any]:
     return [one.process for one in local._workers]
+
+
+@pytest.mark.usefixtures("local")
+def test_each_worker_has_its_share_of_the_gpus(storage: FakeStorage) -> None:
+    """Also one that is started in place of another; else all would train on the first."""
+    local = _started(storage, devices=["0", "1,2"])
+    local.begin(_study("tensorflow"))
+    assert [one.devices for one in _processes(local)] == ["0", "1,2"]
+    _processes(local)[1].code = -9
+    local.look_after()
+    assert [one.devices for one in _processes(local)] == ["0", "1,2"]
 
 
 @pytest.mark.parametrize(
