@@ -22,7 +22,7 @@ import pytest
 import redis
 from optuna.storages import BaseStorage
 from optuna.storages._rdb.models import BaseModel
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from tests.conftest import POOLED
 from tests.contracts import processes
@@ -486,6 +486,10 @@ class TestStudies:
         assert after.resumed_at == (pytest.approx(storage.now(), abs=10) if goes_on else 0.0)
 
 
+def _interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 class TestDeletion:
     """Deleting a study."""
 
@@ -570,6 +574,21 @@ class TestDeletion:
         assert _nothing_to_claim(storage, study)
         with pytest.raises(TrialLostError, match=r"trial \(deleted\) is not w1's any more"):
             _settle(storage, claim, Reason.FINISHED, value=0.5)
+
+    def test_a_deletion_that_is_cut_off_is_in_nobodys_way(
+        self, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a large study it takes seconds on Redis: the name is free, and nothing of it comes back."""
+        with closing(open_storage(redis_url)) as storage:
+            study = storage.create_study(make_new_study())
+            _insert_and_claim(storage, study)
+            with monkeypatch.context() as patch:
+                patch.setattr(redis.Redis, "scan_iter", _interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    storage.delete_study(study.study_id)
+            with pytest.raises(StudyNotFoundError):
+                storage.study(study.name)
+            assert storage.attempts(storage.create_study(make_new_study()).study_id) == []
 
     def test_a_study_that_was_deleted_in_optuna_is_gone(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """optuna-dashboard has a button for it; what is left of the study stands in nobody's way."""
@@ -1082,6 +1101,20 @@ class TestLeases:
                 seen.add(_connections(postgres_url))
             assert not [one.exception() for one in working if one.exception()]
         assert max(seen) == 2
+
+    def test_a_database_that_takes_no_writes_for_a_while_is_away(self, postgres_url: str) -> None:
+        """After a failover, or on a full disk: it is waited for, as one that does not answer."""
+        with closing(open_storage(postgres_url)) as creating:
+            creating.create_tables()
+            study = creating.create_study(make_new_study())
+        with closing(psycopg2.connect(postgres_url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{make_url(postgres_url).database}" SET default_transaction_read_only = on')
+        with closing(open_storage(postgres_url)) as storage:
+            assert storage.study(study.name) == study
+            with pytest.raises(StorageUnavailableError, match="in a read-only transaction"):
+                storage.see(study.study_id)
+            with pytest.raises(StorageUnavailableError, match="in a read-only transaction"):
+                _insert(storage, study, 0)
 
     def test_a_beat_waits_for_no_other_thread(self, postgres_url: str) -> None:
         """While all connections of the slots wait for a lock, the worker still gives its sign of life."""

@@ -86,6 +86,16 @@ def test_rungs_are_judged_once_against_the_others(storage: LedgerStorage) -> Non
     assert bad.should_prune(8, float("nan"), [0.1]), "what has diverged is stopped at the next rung"
 
 
+def test_a_script_is_judged_by_its_best_value(storage: LedgerStorage) -> None:
+    """As a network is, and as Optuna's own pruners do; it says its latest one."""
+    record = _study(storage, pruner={"kind": "median", "startup_trials": 1})
+    study = replace(record, kind="objective")
+    first, second, third = (_run(storage, study, NewAttempt(configuration, 0)) for configuration in range(3))
+    assert not first.should_prune(2, 0.6, [0.5, 0.6])
+    assert not second.should_prune(2, 0.55, [0.9, 0.55]), "0.9 was better than 0.6"
+    assert third.should_prune(2, 0.7, [0.4, 0.7]), "the median of the others is 0.75"
+
+
 def test_a_trial_that_stands_still_is_stopped_by_its_own_curve(storage: LedgerStorage) -> None:
     """Around another pruner patience keeps a trial going; its values at the rungs count for the others all the same."""
     study = _study(storage, pruner={"kind": "patient", "patience": 0, "wrapped": {"kind": "successive-halving"}})
@@ -343,8 +353,14 @@ def test_a_name_with_other_choices_is_refused(storage: LedgerStorage) -> None:
         if configuration == 0:
             assert attempt.drawn()
         else:
-            with pytest.raises(StudyFileError, match=r"parameter 'kind' was .* in another trial"):
+            attempt.suggest("units", _SPACE["units"])
+            with pytest.raises(StudyFileError, match=r"parameter 'kind' was .* in another trial") as refused:
                 attempt.drawn()
+    # It is the trial's error, not its worker's; what can stand beside the others is shown.
+    outcome = Outcome(Reason.ERROR, failure=Failure("StudyFileError", str(refused.value)))
+    assert attempt.settle(outcome) == outcome
+    last = storage.trials(study.study_id)[-1]
+    assert (last.attempt.reason, set(last.params)) == (Reason.ERROR, {"units"})
 
 
 class Telling(optuna.samplers.RandomSampler):

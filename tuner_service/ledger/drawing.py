@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import hashlib
@@ -138,8 +139,15 @@ class Drawing:
 
     def keep(self, *, repeats: bool) -> None:
         """Write what was drawn of an attempt that ends before it is confirmed, so that people see it, and a retry."""
-        if not self.confirmed:
+        if self.confirmed:
+            return
+        try:
             self._write(list(self._params), unless_repeated=not repeats and self._is_drawn())
+        except StudyFileError:
+            # It ends for one that cannot stand beside those of other trials, which is told; the rest is shown.
+            for name in self._params:
+                with contextlib.suppress(StudyFileError):
+                    self._write([name])
 
     def set_attribute(self, key: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
         """Take an attribute of the study's code, to be written with the parameters; return whether that is to come."""

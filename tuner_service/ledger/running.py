@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from tuner_service.domain.attempt import Attempt, best_attempt
+from tuner_service.domain.direction import best_of
 from tuner_service.domain.front import beats, kept
 from tuner_service.domain.outcome import Outcome, Reason, State
 from tuner_service.domain.pruner import RUNS_BRACKET, Wilcoxon, judged_before
@@ -146,6 +147,10 @@ class RunningAttempt:
         if not math.isfinite(value):
             return True
         better = spec.direction_of(spec.judged)
+        if self._study.kind == "objective":
+            # A script says its latest value; what counts is its best, as of a network.
+            best = best_of(filter(math.isfinite, curve), better)
+            value = value if best is None else best
         if not spec.pruner.compares:
             return spec.pruner.should_prune(value, (), curve, better)
         recorded = self._record_rung(self.bracket, passed[-1], value)

@@ -27,6 +27,8 @@ from tuner_service.errors import StudyFileError
 #: behind a word that marks it.
 MAX_NAME = 512
 MAX_CONSTRAINT = 480
+#: Largest step of a report: databases hold it, and the epoch that ends with it, in 32 bits.
+MAX_STEP = 2**31 - 2
 #: Largest attribute, and largest list of choices, as JSON text, in characters.
 MAX_ATTRIBUTE = 64 * 1024
 MAX_CHOICES = 64 * 1024
@@ -123,10 +125,12 @@ class RemoteTrial(BaseTrial):
             step = int(step)
         except (TypeError, ValueError):
             raise TypeError(f"report wants a whole number as step, got {type(step).__name__}") from None
-        if step < 0:
-            raise ValueError(f"report wants a step of 0 or more, got {step}")
+        if not 0 <= step <= MAX_STEP:
+            raise ValueError(f"report wants a step of 0 to {MAX_STEP}, got {step}")
         if step in self._reported:
             warnings.warn(f"step {step} was reported before; the first value is kept", stacklevel=2)
+            # It trains, all the same.
+            self._pipe.tell("alive")
             return
         self._reported[step] = value
         # Steps count from 0, as Optuna's documentation and its Keras callback have it: step s is the end of epoch s+1.

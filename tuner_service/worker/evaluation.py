@@ -61,6 +61,7 @@ class Evaluation:
             "suggest": attempt.suggest,
             "drawn": lambda repeats: attempt.drawn(repeats=repeats),
             "report": attempt.report,
+            "alive": lambda: None,
             "progress": attempt.progress,
             "resumed": attempt.resumed,
             "checkpoint": self._keep_checkpoint,
@@ -107,7 +108,8 @@ class Evaluation:
                     return self._died(self._child.end(GOODBYE_S))
                 except StudyFileError as error:
                     return self._outcome(Reason.ERROR, type(error).__name__, str(error))
-                if ask is None:
+                if ask is None or ask.op == "ready":
+                    # It may have got ready after all, once the worker was told to stop.
                     continue
                 if ask.op == "done":
                     result, self.child_goes_on = ask.arguments
@@ -121,6 +123,9 @@ class Evaluation:
                     self._watchdog.resumed(time.monotonic())
                 elif self._attempt.progress_now.epoch > epochs:
                     self._watchdog.epoch_ended(time.monotonic())
+                elif ask.op in ("report", "alive"):
+                    # Of a script that goes through the same steps again, fold by fold for instance.
+                    self._watchdog.reported(time.monotonic())
                 if isinstance(answer.error, TrialLostError):
                     raise answer.error
                 if isinstance(answer.error, StorageUnavailableError):

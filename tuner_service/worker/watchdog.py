@@ -34,7 +34,7 @@ class Watchdog:
     def __init__(self, limits: Limits, *, started_at: float, cgroup: Path = container.CGROUP) -> None:
         self._limits = limits
         self._started_at = started_at
-        self._epoch_at = started_at
+        self._epoch_at = self._reported_at = started_at
         self._epochs_s: list[float] = []
         self._busy_at = started_at
         self._busy_s = 0.0
@@ -46,6 +46,10 @@ class Watchdog:
         self._epochs_s.append(now - self._epoch_at)
         self._epoch_at = now
 
+    def reported(self, now: float) -> None:
+        """Take note of a report that ends no epoch."""
+        self._reported_at = now
+
     def resumed(self, now: float) -> None:
         """Forget the epochs so far: an earlier attempt trained them, and they were told again in no time."""
         self._epochs_s.clear()
@@ -55,6 +59,7 @@ class Watchdog:
         """Count so much of the time since the last epoch for nothing."""
         self._started_at += seconds
         self._epoch_at += seconds
+        self._reported_at += seconds
         self._busy_at += seconds
 
     def verdict(self, now: float, pid: int) -> Verdict | None:
@@ -74,7 +79,8 @@ class Watchdog:
     def _stalled(self, now: float, pid: int) -> str | None:
         if self._epochs_s:
             patience = self._limits.stalled_after(statistics.median(self._epochs_s))
-            return f"no epoch ended for {patience:.0f} s" if now - self._epoch_at > patience else None
+            silent = now - max(self._epoch_at, self._reported_at) > patience
+            return f"no epoch ended for {patience:.0f} s" if silent else None
         # How long an epoch takes is not known yet, and a script may report none: only one that does nothing is stuck.
         busy_s = _processor_s(pid)
         if busy_s - self._busy_s > _BUSY_S:

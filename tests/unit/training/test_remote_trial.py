@@ -20,6 +20,7 @@ from tuner_service.training.remote_trial import (
     MAX_CHOICES,
     MAX_CONSTRAINT,
     MAX_NAME,
+    MAX_STEP,
     RemoteTrial,
     plain_choices,
 )
@@ -154,6 +155,27 @@ def test_what_the_storage_has_no_room_for_is_refused(
     with pytest.raises((ValueError, StudyFileError), match=said):
         say(RemoteTrial(pipe, 0, 0.0), most + 1)
     assert len(pipe.asked) + len(pipe.told) == 1
+
+
+def test_a_step_that_is_reported_again_is_a_sign_of_life() -> None:
+    """The first value stays, as in Optuna; a script that goes through its folds with the same steps is not stuck."""
+    pipe = FakePipe()
+    trial = RemoteTrial(pipe, 0, 0.0)
+    trial.report(0.5, 0)
+    with pytest.warns(UserWarning, match="step 0 was reported before"):
+        trial.report(0.4, 0)
+    assert (pipe.of("report"), pipe.of("alive")) == ([[0, 1, 0.5]], [[]])
+
+
+@pytest.mark.parametrize("step", [-1, MAX_STEP + 1])
+def test_a_step_that_no_database_holds_is_refused(step: int) -> None:
+    """Where the study's code says it; a count of milliseconds for instance."""
+    pipe = FakePipe()
+    trial = RemoteTrial(pipe, 0, 0.0)
+    with pytest.raises(ValueError, match="wants a step of 0 to 2147483646"):
+        trial.report(0.5, step)
+    trial.report(0.5, MAX_STEP)
+    assert pipe.of("report") == [[MAX_STEP, 2**31 - 1, 0.5]]
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", 7, None])

@@ -120,6 +120,22 @@ def test_a_resumed_trial_may_take_as_long_for_an_epoch_as_any_other(
     assert (outcome.reason, outcome.resumed_from) == (Reason.FINISHED, 5)
 
 
+def test_a_script_that_reports_its_steps_again_is_not_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fold by fold for instance: each report is a sign of life, the first of a step and the others."""
+    folds = [(0.0, "report", (0, 1, 0.5)), *[(500.0, "alive", ())] * 4, (500.0, "report", (1, 2, 0.4))]
+    child = FakeChild(*folds, (1.0, "done", (Result(Reason.FINISHED, 0.5, epochs=2), False)))
+    assert _run(child, tmp_path, monkeypatch, epochs=2).reason is Reason.FINISHED
+
+
+def test_a_child_that_gets_ready_when_its_worker_is_to_stop_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waited for it any longer; its trial is interrupted, at nobody's expense."""
+    child = FakeChild((0.0, "ready", ("", None)), (1e9, "done", ()))
+    assert _run(child, tmp_path, monkeypatch, stopping=True).reason is Reason.INTERRUPTED
+    assert child.interrupted
+
+
 def test_a_trial_that_has_trained_its_last_epoch_is_finished_while_the_storage_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,15 @@ def test_a_trial_is_stuck_after_a_silence(cgroup: Path, epochs_s: list[float], p
     assert _reason(watch, now + patience_s + 0.1) is Reason.STALLED
 
 
+def test_reports_that_end_no_epoch_are_signs_of_life(cgroup: Path) -> None:
+    """Of a script that goes through the same steps fold by fold; how long an epoch takes is not learnt from them."""
+    watch = Watchdog(Limits(stalled_s=600), started_at=0.0, cgroup=cgroup)
+    watch.epoch_ended(200.0)
+    watch.reported(1100.0)
+    assert _reason(watch, 2100.0) is None
+    assert _reason(watch, 2100.1) is Reason.STALLED
+
+
 def test_before_its_first_epoch_a_trial_is_stuck_if_it_does_nothing(cgroup: Path, idle: int) -> None:
     """A process that waits for nothing that will come, and uses no processor meanwhile."""
     watch = Watchdog(Limits(stalled_s=600), started_at=0.0, cgroup=cgroup)

@@ -56,17 +56,18 @@ class RedisLedgerStorage(RedisWorkers):
 
     def delete_study(self, study_id: int) -> None:
         trials = self._trials(study_id)
+        # First, and at once: what is left, should this be interrupted, keeps nobody from creating a study of the name.
+        self.optuna_storage().delete_study(study_id)
         with unavailable(self._url):
             text = cast(bytes | None, self._client.get(study_key(study_id)))
             if text is not None:
                 self._client.hdel(NAMES, rows.study_from_json(text).name)
-            rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*"))
+            rungs = list(self._client.scan_iter(f"tuner:rung:{study_id}:*", count=1000))
             leases = [lease_key(one._trial_id) for one in trials]
             others = [seen_key(study_id), f"tuner:turn:{study_id}", points_key(study_id), draws_key(study_id)]
             others += [_scores_key(study_id), notices_key(study_id)]
             keys = [study_key(study_id), progress_key(study_id), workers_key(study_id), *others, *rungs, *leases]
             self._client.delete(*keys)
-        self.optuna_storage().delete_study(study_id)
 
     def look(self, name: str) -> Rows:
         study = self.study(name)

@@ -31,6 +31,8 @@ _SQLITE_BUSY_TIMEOUT_S = 60
 #: How long a connection may lie idle before it is tried.
 _IDLE_S = 0.2
 
+#: PostgreSQL's code for a write in a transaction that may not write.
+_READ_ONLY = "25006"
 #: What PostgreSQL says where a role may not do what was asked.
 _REFUSALS = ("permission denied", "password authentication failed", "no pg_hba.conf entry")
 
@@ -140,8 +142,10 @@ def transaction(engine: Engine, url: StorageUrl, *, reads_only: bool = False) ->
     except (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError) as error:
         raise translated(error, url) from error
     except DBAPIError as error:
-        # Not one of its kinds: what SQLite says of a file that is no database, or a broken one.
-        if error.connection_invalidated or type(error) is DatabaseError:
+        # Not one of its kinds: what SQLite says of a file that is no database, or a broken one; and a PostgreSQL that
+        # takes no writes for a while, after a failover or on a full disk.
+        reads_only_now = getattr(error.orig, "pgcode", None) == _READ_ONLY
+        if error.connection_invalidated or reads_only_now or type(error) is DatabaseError:
             raise translated(error, url) from error
         raise
 
