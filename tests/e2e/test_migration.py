@@ -15,11 +15,14 @@ from tuner_service.storage.sql.migration import STEPS
 
 def test_a_study_stops_where_its_tables_become_newer(tuner: Tuner, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs is recorded; then worker and coordinator end with what to do, since starting them again is no use."""
-    tuner.add_study("hill")
+    # While one slot finds out, the other trains.
+    tuner.add_study(
+        "hill", change=lambda text: text.replace("time.sleep(0.3)", "time.sleep(2.0 if units > 64 else 0.3)")
+    )
     tuner("create", "studies/hill.py")
     with (
         tuner.start("coordinator", "--period", "0.2") as coordinator,
-        tuner.start("worker", "hill", "--slots", "1", "--beat", "1") as worker,
+        tuner.start("worker", "hill", "--slots", "2", "--beat", "1") as worker,
     ):
         until("a trial has ended", lambda: any(state == "COMPLETE" for _, _, state, _, _ in tuner.attempts()))
         with monkeypatch.context() as newer, closing(open_storage(tuner.storage)) as storage:

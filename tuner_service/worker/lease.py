@@ -94,10 +94,17 @@ class LeaseKeeper(threading.Thread):
                 # A worker without this thread loses all that it trains, whatever was wrong with one beat.
                 _log.exception("no sign of life could be given")
 
-    def stop(self) -> None:
-        """Beat no more, and say goodbye where the storage answers."""
+    def stop(self, *, hands_back: bool = True) -> None:
+        """Beat no more, and say goodbye where the storage answers.
+
+        Args:
+            hands_back: Others may have at once what this worker still holds; else once its leases have run out, before
+                which the next worker of this machine may still record what waits here.
+        """
         self._stopped.set()
         self.join()
+        if not hands_back:
+            return
         try:
             self._storage.release(self._settings.worker_id)
         except StorageError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuner_service.domain.outcome import Failure, Outcome, Reason
 from tuner_service.domain.study import StudyRecord
-from tuner_service.errors import ArtifactError, StorageUnavailableError, TrialLostError
+from tuner_service.errors import ArtifactError, StorageError, TrialLostError
 from tuner_service.ledger.patience import Patience
 from tuner_service.ledger.running import RunningAttempt
 from tuner_service.storage.ledger_storage import Claim, LedgerStorage
@@ -35,6 +35,7 @@ class Outbox:
 
     def __init__(self, folder: Path, study: str, scratch: Path) -> None:
         self._scratch = scratch
+        self._mine = set[int]()
         self._folder = folder / hashlib.blake2b(study.encode(), digest_size=8).hexdigest()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
@@ -54,6 +55,7 @@ class Outbox:
         try:
             draft.write_text(json.dumps(fields))
             draft.replace(path)
+            self._mine.add(claim.trial_id)
         except OSError as error:
             # The outcome may still be recorded; this is for a worker that ends before it is.
             _log.warning("%s cannot be written, so that it is lost if this worker ends now: %s", draft, error.strerror)
@@ -61,17 +63,24 @@ class Outbox:
     def remove(self, trial_id: int) -> None:
         """Forget an outcome that was acknowledged, or that nobody wants any more."""
         self._path(trial_id).unlink(missing_ok=True)
+        self._mine.discard(trial_id)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an outcome of this worker waits."""
+        return bool(self._mine)
 
     def deliver(self, storage: LedgerStorage, study: StudyRecord) -> int:
-        """Record what an earlier worker could not, as it would have, and return how many outcomes were wanted.
+        """Record what this worker or an earlier one could not, as it would have; return how many outcomes were wanted.
 
-        Those of workers that live are left to them: they may know more of an outcome than its file says.
+        Those of other workers that live are left to them: they may know more of an outcome than its file says.
         """
         delivered = 0
         for path in sorted(self._folder.glob("*.json")):
             try:
                 fields = json.loads(path.read_text())
-                if is_in_use(Path(fields["scratch"])):
+                scratch = Path(fields["scratch"])
+                if scratch != self._scratch and is_in_use(scratch):
                     continue
                 claim, outcome = Claim(**fields["claim"]), _outcome(fields["outcome"])
                 attempt = RunningAttempt(storage, study, claim, str(fields["worker_id"]), _BRIEFLY)
@@ -81,12 +90,12 @@ class Outbox:
             try:
                 attempt.settle(outcome)
                 delivered += 1
-                _log.info("delivered the outcome of a trial that an earlier worker had finished")
+                _log.info("delivered the outcome of trial %d, which had waited here", claim.number)
             except TrialLostError as error:
                 _log.info("%s; its outcome is dropped", error)
-            except StorageUnavailableError:
+            except StorageError:
                 return delivered
-            path.unlink(missing_ok=True)
+            self.remove(claim.trial_id)
         return delivered
 
     def _path(self, trial_id: int) -> Path:

@@ -7,6 +7,7 @@ import functools
 import logging
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,14 +128,19 @@ class Slot:
         """Have a child with a place on the device, one that has trained nothing yet where it is to be alone there."""
         if self._place is not None and (alone or self.gate.is_closed):
             self._replace_child()
-            self._is_ready(whatever_happens=True)
+            self._is_ready(functools.partial(self._is_over, attempt))
         if self._place is None:
             self._place = self.gate.enter(alone=alone, give_up=functools.partial(self._is_over, attempt))
 
-    def _is_ready(self, *, whatever_happens: bool = False) -> bool:
-        """Wait until the child has loaded the study, and return whether there is something to do for it."""
+    def _is_ready(self, give_up: Callable[[], bool] | None = None) -> bool:
+        """Wait until the child has loaded the study, and return whether there is something to do for it.
+
+        Args:
+            give_up: Whether there is no use in waiting any more; by default where the worker is to stop.
+        """
+        give_up = give_up or self.stopping.is_set
         pauses = list(_LOADS_AGAIN_AFTER_S)
-        while whatever_happens or not self.stopping.is_set():
+        while not give_up():
             try:
                 ready = self._child.wait(_LOOK_S)
             except EOFError:

@@ -19,7 +19,9 @@ from tuner_service.domain.study import StudyRecord
 from tuner_service.errors import (
     CodeChangedError,
     SchemaError,
+    SchemaVersionError,
     SpecError,
+    StorageError,
     StorageUnavailableError,
     StudyFileError,
     StudyNotFoundError,
@@ -141,7 +143,9 @@ class Supervisor:
         for thread in threads:
             thread.join()
         reconciler.stop()
-        lease.stop()
+        # The storage may have come back since a slot gave up waiting for it.
+        outbox.deliver(self._storage, study)
+        lease.stop(hands_back=not outbox.waits)
         self._hand_back()
         for one in (self._live, self._notifier):
             if one is not None:
@@ -174,14 +178,14 @@ class Supervisor:
         if self._stopping.is_set() or self._notifier is not None:
             try:
                 reconcile(self._storage, self._settings.study, notifier=self._notifier)
-            except (StorageUnavailableError, StudyNotFoundError) as error:
+            except (StorageError, StudyNotFoundError) as error:
                 _log.info("%s", error)
 
     def _guard(self, slot: Slot) -> None:
         """Run a slot; where it fails, the others are stopped too and the failure is raised in the main thread."""
         try:
             slot.run()
-        except CodeChangedError as error:
+        except (CodeChangedError, SchemaVersionError) as error:
             # The others finish what they train.
             self._failure = error
         except BaseException as error:

@@ -80,6 +80,16 @@ def test_a_beat_waits_for_no_look_at_the_study() -> None:
     assert storage.released.is_set()
 
 
+def test_a_worker_whose_outcome_waits_gives_nothing_away() -> None:
+    """Its leases run out by themselves; before, the next worker of its machine may record what waits."""
+    storage: Any = FakeStorage()
+    lease = LeaseKeeper(storage, make_study(), _SETTINGS)
+    lease.start()
+    lease.stop(hands_back=False)
+    assert not lease.is_alive()
+    assert not storage.released.is_set()
+
+
 def test_a_beat_that_fails_is_followed_by_the_next() -> None:
     """Whatever was wrong with it: without beats a worker loses all that it trains."""
 

@@ -135,6 +135,17 @@ def test_outcomes_are_their_users_alone(tmp_path: Path) -> None:
     assert default_folder().name.endswith(f"-{os.getuid()}")
 
 
+def test_a_worker_delivers_its_own_before_it_ends(tmp_path: Path) -> None:
+    """Where the storage has come back since; while one waits, it must not give its trial away."""
+    with Scratch(tmp_path) as scratch:
+        outbox = Outbox(tmp_path / "outbox", "probe", scratch.folder)
+        outbox.put(_claim(7), "w1", _FINISHED)
+        assert _deliver(outbox, {7: StorageUnavailableError("away")}) == []
+        assert outbox.waits
+        assert _deliver(outbox) == [(7, "w1", _FINISHED)]
+        assert not outbox.waits
+
+
 def test_outcomes_of_a_worker_that_lives_are_left_to_it(tmp_path: Path) -> None:
     """It knows that running out of memory was the second time, for instance; once it is gone, they are delivered."""
     with Scratch(tmp_path) as scratch:

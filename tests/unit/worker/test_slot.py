@@ -20,12 +20,12 @@ _TOLD = Ask("ready", ("", StudyFileError("load_data failed")), wants_answer=Fals
 
 
 class FakeChild:
-    """Gets ready, or dies with an exit code."""
+    """Gets ready, dies with an exit code, or says nothing."""
 
-    def __init__(self, comes_to: Ask | int) -> None:
+    def __init__(self, comes_to: Ask | int | None) -> None:
         self._comes_to = comes_to
 
-    def wait(self, _timeout_s: float) -> Ask:
+    def wait(self, _timeout_s: float) -> Ask | None:
         """Say so."""
         if isinstance(self._comes_to, int):
             raise EOFError
@@ -40,7 +40,7 @@ class FakeChild:
 def gets_ready(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
     """Provide whether a slot gets ready with children that come to this, one after the other."""
 
-    def ready(*children: Ask | int) -> bool:
+    def ready(*children: Ask | int | None, give_up: Callable[[], bool] | None = None) -> bool:
         given = iter(children)
         monkeypatch.setattr(slots, "TrainingProcess", lambda *_: FakeChild(next(given)))
         monkeypatch.setattr(slots, "_LOADS_AGAIN_AFTER_S", (0.0, 0.0, 0.0))
@@ -51,7 +51,7 @@ def gets_ready(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
             histories=nothing, live=None,
         )  # fmt: skip
         slot._child = slot._new_child()
-        is_ready = slot._is_ready()
+        is_ready = slot._is_ready(give_up)
         assert next(given, None) is None
         return is_ready
 
@@ -67,6 +67,14 @@ def test_a_study_whose_children_are_killed_again_and_again_is_given_up(gets_read
     """It would be the same on and on; the signal is told."""
     with pytest.raises(StudyFileError, match=r"loads lab\.py was killed by SIGKILL"):
         gets_ready(*[-signal.SIGKILL] * 4)
+
+
+def test_a_child_that_does_not_get_ready_is_not_waited_for_where_its_trial_is_over(
+    gets_ready: Callable[..., bool],
+) -> None:
+    """The trial was cancelled, or lost, or its worker is to stop, while a fresh child loads the study for it."""
+    looks = iter([False, False, True])
+    assert not gets_ready(None, give_up=lambda: next(looks))
 
 
 @pytest.mark.parametrize(
