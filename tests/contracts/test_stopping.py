@@ -139,8 +139,11 @@ def test_a_specification_is_replaced_by_one_that_means_the_same(storage: LedgerS
     storage.set_control(seen.study_id, Control.CANCEL, seen=seen)
     now = storage.study(seen.name)
     assert (now.ending, now.control) == (None, Control.RUN)
-    storage.set_control(seen.study_id, Control.CANCEL, seen=now)
-    assert storage.study(seen.name).control is Control.CANCEL
+    storage.set_control(seen.study_id, Control.CANCEL, "stop.hours=2", seen=now)
+    now = storage.study(seen.name)
+    assert (now.ending, now.control, now.ending_message) == (None, Control.CANCEL, "stop.hours=2")
+    storage.set_control(seen.study_id, Control.RUN)
+    assert storage.study(seen.name).ending_message == "", "its user has thought otherwise"
 
 
 @pytest.mark.parametrize(

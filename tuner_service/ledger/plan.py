@@ -50,6 +50,8 @@ class End:
 class CancelRunning:
     """Have the trials that run ended now."""
 
+    message: str  #: the rule that wants it
+
 
 Action = Expire | Withdraw | Enqueue | CancelRunning | End
 
@@ -90,7 +92,10 @@ def plan(study: StudyRecord, history: History, *, slots: int, now: float, judge_
         return _stop(study, rule, running, waiting)
     if study.control in (Control.STOP, Control.CANCEL):
         withdrawn: list[Action] = [Withdraw(one.trial_id) for one in waiting]
-        return withdrawn if running else [*withdrawn, End(Ending.STOPPED)]
+        # A rule that has cancelled may hold no more: what ran became the best just then.
+        by_rule = study.control is Control.CANCEL and study.ending_message
+        end = End(Ending.FINISHED, study.ending_message) if by_rule else End(Ending.STOPPED)
+        return withdrawn if running else [*withdrawn, end]
 
     if study.control is Control.PAUSE:
         return []
@@ -110,7 +115,7 @@ def _stop(study: StudyRecord, rule: Reached, running: list[Attempt], waiting: li
         return [*(Withdraw(one.trial_id) for one in waiting), End(Ending.FINISHED, rule.message)]
     # The epochs of those that run are within the limit.
     cancels = study.spec.stop.running == "cancel" and rule.rule != "epochs"
-    return [CancelRunning()] if cancels and study.control is not Control.CANCEL else []
+    return [CancelRunning(rule.message)] if cancels and study.control is not Control.CANCEL else []
 
 
 def _exhausted(

@@ -75,7 +75,7 @@ def _act(storage: LedgerStorage, study: StudyRecord, actions: list[Action]) -> N
                 if storage.expire(trial_id, reason):
                     becomes = "given up" if reason is Reason.LOST else "run again"
                     _log.warning("a worker of %s was lost; its trial is %s", study.name, becomes)
-            case CancelRunning():
-                storage.set_control(study.study_id, Control.CANCEL, seen=study)
+            case CancelRunning(message):
+                storage.set_control(study.study_id, Control.CANCEL, message, seen=study)
             case End(ending, message) if storage.end_study(study.study_id, ending, message, seen=study):
                 _log.info("study %s: %s%s", study.name, ending, f", {message}" if message else "")

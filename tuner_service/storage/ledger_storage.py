@@ -110,9 +110,12 @@ class LedgerStorage(Protocol):
     def revise_study(self, study_id: int, spec: StudySpec) -> None:
         """Replace the recorded specification by one that means the same; a finished study goes on."""
 
-    def set_control(self, study_id: int, control: Control, *, seen: StudyRecord | None = None) -> None:
+    def set_control(
+        self, study_id: int, control: Control, message: str = "", *, seen: StudyRecord | None = None
+    ) -> None:
         """Record what the users want; with ``Control.RUN`` a study that has ended goes on, if something is left.
 
+        A ``message`` says which rule wants it, where that is no user; until the study ends it is its ending's message.
         Nothing is recorded where the study's budget, control or specification is not what was ``seen``.
         """
 

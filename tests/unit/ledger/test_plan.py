@@ -348,10 +348,18 @@ class TestAStoppingRule:
     def test_cancels_them_where_it_is_to(self) -> None:
         """Once; then their workers end them, and the study."""
         study = make_study(spec=make_spec(stop={"target": 0.9, "running": "cancel"}))
-        assert _plan(study, self.best, _running(1)) == [CancelRunning()]
+        assert _plan(study, self.best, _running(1)) == [CancelRunning(self.message)]
         cancelling = replace(study, control=Control.CANCEL)
         assert _plan(cancelling, self.best, _running(1)) == []
         assert _plan(cancelling, self.best, _done(1, Reason.CANCELLED)) == [End(Ending.FINISHED, self.message)]
+
+    def test_that_cancelled_ends_it_although_it_holds_no_more(self) -> None:
+        """What ran became the best before it heard; a cancellation by a user has no rule to name."""
+        study = make_study(spec=make_spec(trials=9, stop={"patience": 3, "running": "cancel"}), control=Control.CANCEL)
+        rows = [_done(0, value=0.5), *(_done(one, value=0.1) for one in (1, 2, 3)), _done(4, value=0.9)]
+        message = "stop.patience=3: 3 trials without a better value"
+        assert _plan(replace(study, ending_message=message), *rows) == [End(Ending.FINISHED, message)]
+        assert _plan(study, *rows) == [End(Ending.STOPPED)]
 
     def test_of_epochs_cancels_nothing(self) -> None:
         """What runs had its epochs set aside."""
@@ -454,8 +462,8 @@ class _Simulation:
             case Withdraw(trial_id):
                 if self._row(trial_id).state is State.WAITING:
                     self._end(self._row(trial_id), Reason.WITHDRAWN)
-            case CancelRunning():
-                self.study = replace(self.study, control=Control.CANCEL)
+            case CancelRunning(message):
+                self.study = replace(self.study, control=Control.CANCEL, ending_message=message)
             case End(ending, message):
                 if self.study.ending is None:
                     self.study = replace(self.study, ending=ending, ending_message=message)

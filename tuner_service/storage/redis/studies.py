@@ -174,11 +174,14 @@ class RedisStudies:
 
         self._change(study_id, changed)
 
-    def set_control(self, study_id: int, control: Control, *, seen: StudyRecord | None = None) -> None:
+    def set_control(
+        self, study_id: int, control: Control, message: str = "", *, seen: StudyRecord | None = None
+    ) -> None:
         def steered(study: StudyRecord) -> StudyRecord:
             if seen is not None and not study.wants_the_same_as(seen):
                 return study
-            study = dataclasses.replace(study, control=control)
+            why = message if study.ending is None else study.ending_message
+            study = dataclasses.replace(study, control=control, ending_message=why)
             return self._reopened(study, *Ending) if control is Control.RUN else study
 
         self._change(study_id, steered)

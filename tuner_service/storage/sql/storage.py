@@ -174,9 +174,11 @@ class SqlLedgerStorage:
         with self._write() as connection:
             studies.revise(connection, study_id, spec)
 
-    def set_control(self, study_id: int, control: Control, *, seen: StudyRecord | None = None) -> None:
+    def set_control(
+        self, study_id: int, control: Control, message: str = "", *, seen: StudyRecord | None = None
+    ) -> None:
         with self._write() as connection:
-            studies.set_control(connection, study_id, control, seen)
+            studies.set_control(connection, study_id, control, message, seen)
 
     def end_study(self, study_id: int, ending: Ending, message: str = "", *, seen: StudyRecord | None = None) -> bool:
         with self._write() as connection:

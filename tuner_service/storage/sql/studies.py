@@ -117,12 +117,15 @@ def revise(connection: Connection, study_id: int, spec: StudySpec) -> None:
     _reopen(connection, study_id, Ending.FINISHED)
 
 
-def set_control(connection: Connection, study_id: int, control: Control, seen: StudyRecord | None) -> None:
+def set_control(
+    connection: Connection, study_id: int, control: Control, message: str, seen: StudyRecord | None
+) -> None:
     """Record what the users want, unless the study is not as it was seen any more."""
     ours = t.tuner_studies
     if seen is not None and not _is_as_seen(connection, study_id, seen):
         return
-    connection.execute(update(ours).where(ours.c.study_id == study_id).values(control=control))
+    why = case((ours.c.ending.is_(None), message), else_=ours.c.ending_message)
+    connection.execute(update(ours).where(ours.c.study_id == study_id).values(control=control, ending_message=why))
     if control is Control.RUN:
         _reopen(connection, study_id, *Ending)
 
