@@ -102,20 +102,26 @@ def _assigned(assignment: str, wanted: str) -> tuple[str, object]:
 def override(fields: Mapping[str, object], *changes: Mapping[str, object]) -> dict[str, object]:
     """Return the fields with the changes laid over them, later ones last; nothing given is changed.
 
-    A sampler or pruner of another kind starts from its own defaults, not from the fields of the kind it replaces.
+    A sampler or pruner of another kind starts from its own defaults, not from the fields of the kind it replaces, and
+    another metric from the direction of its own name. A grid's ``space`` is replaced as a whole.
     """
     result = dict(fields)
     for change in changes:
-        for key, value in change.items():
-            old = result.get(key)
-            if isinstance(value, dict) and isinstance(old, str):
-                old = {"kind": old}  # the short form
-            if (
-                isinstance(value, dict)
-                and isinstance(old, dict)
-                and value.get("kind", old.get("kind")) == old.get("kind")
-            ):
-                result[key] = {**old, **value}
-            else:
-                result[key] = value
+        if change.get("metric", result.get("metric")) != result.get("metric"):
+            result["direction"] = None
+        result = _laid_over(result, change)
+    return result
+
+
+def _laid_over(fields: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:
+    result = dict(fields)
+    for key, value in change.items():
+        old = result.get(key)
+        if isinstance(value, dict):
+            # The short forms: sampler="tpe", folds=5.
+            old = {"kind": old} if isinstance(old, str) else {"n": old} if isinstance(old, int) else old
+        of_one_kind = (
+            isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        result[key] = _laid_over(old, value) if of_one_kind and key != "space" else value  # type: ignore[arg-type]
     return result

@@ -142,8 +142,28 @@ _TPE = {"kind": "tpe", "seed": 1, "candidates": 9}
             {"sampler": {"kind": "random", "seed": 3}},
             id="inside of a short form",
         ),
+        pytest.param({"folds": 10}, [{"folds": {"split": "stratified"}}], {"folds": {"n": 10, "split": "stratified"}},
+                     id="inside of a number of folds"),
+        pytest.param(
+            {"pruner": {"kind": "patient", "wrapped": {"kind": "hyperband", "min_epochs": 3, "brackets": 2}}},
+            [{"pruner": {"wrapped": {"min_epochs": 9}}}],
+            {"pruner": {"kind": "patient", "wrapped": {"kind": "hyperband", "min_epochs": 9, "brackets": 2}}},
+            id="further inside",
+        ),
+        pytest.param({"sampler": {"kind": "custom", "arguments": {"a": 1, "b": 2}}},
+                     [{"sampler": {"arguments": {"b": 3}}}],
+                     {"sampler": {"kind": "custom", "arguments": {"a": 1, "b": 3}}}, id="an argument"),
+        pytest.param({"sampler": {"kind": "grid", "space": {"a": (1,), "b": (2,)}}},
+                     [{"sampler": {"space": {"b": [3]}}}],
+                     {"sampler": {"kind": "grid", "space": {"b": [3]}}}, id="another space"),
+        pytest.param({"metric": "val_loss", "direction": "minimize"}, [{"metric": "val_accuracy"}],
+                     {"metric": "val_accuracy", "direction": None}, id="another metric has its own direction"),
+        pytest.param({"metric": "val_x", "direction": "minimize"}, [{"metric": "val_y", "direction": "maximize"}],
+                     {"metric": "val_y", "direction": "maximize"}, id="or the one that is given with it"),
+        pytest.param({"metric": "val_x", "direction": "minimize"}, [{"metric": "val_x"}],
+                     {"metric": "val_x", "direction": "minimize"}, id="the same metric keeps it"),
     ],
-)
+)  # fmt: skip
 def test_changes_are_laid_over_each_other(
     fields: dict[str, Any], changes: list[dict[str, Any]], result: dict[str, Any]
 ) -> None:
