@@ -292,6 +292,11 @@ class Choice(HyperParameter):
         """What was given, or the first value."""
         return self.values[0] if self._default is None else self._default
 
+    @property
+    def optuna_default(self) -> Any:
+        """The value that equals it: of KerasTuner's ``default=False`` there is a 0, and of ``default=0`` for 0.0."""
+        return self.values[self.values.index(self.default)]
+
     def draw(self, trial: BaseTrial) -> Value:
         """Return its value in a trial."""
         drawn: Value = trial.suggest_categorical(self.optuna_name, list(dict.fromkeys(self.values)))
@@ -314,6 +319,11 @@ class Boolean(HyperParameter):
     def default(self) -> Any:  # 1 stays 1, as in KerasTuner
         """What was given, or False."""
         return self._default
+
+    @property
+    def optuna_default(self) -> bool:
+        """True or False."""
+        return bool(self._default)
 
     def draw(self, trial: BaseTrial) -> bool:
         """Return its value in a trial."""

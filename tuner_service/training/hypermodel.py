@@ -134,7 +134,7 @@ def _accepted(fit: Callable[..., Any], named: Mapping[str, Any]) -> dict[str, An
 
 
 def _given_beside(rest: str, fit: Callable[..., Any]) -> set[str]:
-    """Return the names that a function gives to calls that it also gives its ``**rest``."""
+    """Return the names that a function gives to calls that it also gives its ``**rest``, and does not take from it."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(fit)))
     except (OSError, TypeError, SyntaxError):  # made by other means than a file
@@ -145,4 +145,17 @@ def _given_beside(rest: str, fit: Callable[..., Any]) -> set[str]:
         for call in calls
         if any(one.arg is None and isinstance(one.value, ast.Name) and one.value.id == rest for one in call.keywords)
     ]
-    return {one.arg for call in passing for one in call.keywords if one.arg is not None}
+    given = {one.arg for call in passing for one in call.keywords if one.arg is not None}
+    return given - _taken_from(rest, tree)
+
+
+def _taken_from(rest: str, tree: ast.Module) -> set[str]:
+    """Return the names that are taken out of ``rest``, by ``rest.pop("callbacks")`` or ``rest["callbacks"]``."""
+    found: list[ast.expr] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="pop" | "get"), args=[key, *_]):
+                found += [key] * (name == rest)
+            case ast.Subscript(value=ast.Name(id=name), slice=key):
+                found += [key] * (name == rest)
+    return {str(key.value) for key in found if isinstance(key, ast.Constant)}

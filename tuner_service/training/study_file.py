@@ -93,8 +93,11 @@ def _checked(path: Path, module: ModuleType) -> StudyFile:
     if spec is not None and not isinstance(spec, StudySpec):
         raise StudyFileError(f"{path.name}: spec must be a StudySpec(...), got {type(spec).__name__}")
     given = {name: function(name) for name in _FORMS}
-    # In an Optuna script such a name is the script's own.
-    named = () if given["objective"] is not None else ("param_grid", "param_distributions")
+    hypermodel = getattr(module, "hypermodel", None)
+    named: tuple[str, ...] = ("param_grid", "param_distributions")
+    if given["objective"] is not None:
+        # In an Optuna script the other names are the script's own.
+        given, hypermodel, named = {**dict.fromkeys(_FORMS), "objective": given["objective"]}, None, ()
     dictionaries = [name for name in named if getattr(module, name, None) is not None]
     for name, defined in given.items():
         # With a dictionary, it says what build_model takes.
@@ -103,7 +106,7 @@ def _checked(path: Path, module: ModuleType) -> StudyFile:
     if len(dictionaries) > 1:
         raise StudyFileError(f"{path.name} has both {' and '.join(dictionaries)}; keep one of them")
     try:
-        functions = of_trial(given, getattr(module, "hypermodel", None))
+        functions = of_trial(given, hypermodel)
         for name in dictionaries:
             functions = with_dictionary(functions, ParamDictionary(name, getattr(module, name)))
     except StudyFileError as error:

@@ -476,6 +476,9 @@ def test_defaults_are_a_point_of_the_search_space() -> None:
             with hp.conditional_scope("layers", list(range(i + 1, 4))):
                 values.append(hp.Int(f"units_{i}", 8, 64, step=8, default=32))
         values.append(hp.Float("rate", 1e-4, 1e-1, sampling="reverse_log", default=1e-3))
+        # Defaults that equal a value, and are of another type.
+        values += [hp.Choice("norm", [True, False], default=False), hp.Choice("l2", [0.0, 0.01], default=0)]
+        values.append(hp.Boolean("shuffle", default=1))
         return [*values, hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.3), hp.Fixed("depth", 7)]
 
     trial = DefaultsTrial()
