@@ -169,6 +169,15 @@ class TestEnqueue:
             _end(storage, study, Reason.FINISHED, 0.5)
         assert reconcile(storage, study.name).ending is Ending.FINISHED
 
+    def test_what_only_a_trial_came_across_may_be_named(self, storage: LedgerStorage, study: StudyRecord) -> None:
+        """In a rare branch, or in a `fit` of its own: a copy of what a trial has had is no mistake."""
+        with pytest.raises(SpecError, match="has no parameter 'late'"):
+            enqueue(storage, study.name, {"late": 5})
+        attempt = _run(storage, study)
+        attempt.suggest("late", _UNITS)
+        assert attempt.drawn(repeats=True)
+        enqueue(storage, study.name, {"late": 5})
+
     def test_a_point_outside_the_space_is_refused(self, storage: LedgerStorage, study: StudyRecord) -> None:
         """The nearest name is told, or the range, and no row is made of it."""
         before = storage.attempts(study.study_id)

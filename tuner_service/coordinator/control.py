@@ -91,7 +91,10 @@ def enqueue(storage: LedgerStorage, name: str, params: Mapping[str, Param]) -> i
         raise SpecError(
             f"{name!r} tries every cell of its search space anyway; give points=[...] to have some go first"
         )
-    check_point(study.space, params)
+    unknown = params.keys() - study.space.keys()
+    # A trial may have come across more than the draws that were looked at first.
+    others = bool(unknown) and unknown <= {known for one in storage.trials(study.study_id) for known in one.params}
+    check_point(study.space, params, others=others)
     attempts = storage.attempts(study.study_id)
     taken = {one.configuration for one in attempts}
     # One whose budget is used up is told so below.

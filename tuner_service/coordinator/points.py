@@ -27,12 +27,12 @@ def points_of(storage: LedgerStorage, inspection: Inspection, space: Mapping[str
     spec = inspection.spec
     if inspection.cells is not None:
         if isinstance(spec.sampler, Grid) and spec.sampler.space is not None:
-            _check_grid(spec.sampler.space, space)
+            _check_grid(spec.sampler.space, space, others=inspection.is_open)
         for point in spec.points:
-            check_point(space, point)
+            check_point(space, point, others=inspection.is_open)
         return [Point(cell) for cell in inspection.cells]
     for point in spec.points:
-        check_point(space, point)
+        check_point(space, point, others=inspection.is_open)
     points = [Point(point, "given in the specification") for point in spec.points]
     if spec.defaults_first and inspection.defaults is not None:
         points.insert(0, Point(inspection.defaults, OF_DEFAULTS))
@@ -40,10 +40,10 @@ def points_of(storage: LedgerStorage, inspection: Inspection, space: Mapping[str
     return [*points, *_best_of_others(storage, spec, space)[:room]]
 
 
-def _check_grid(choices: Mapping[str, tuple[Param, ...]], space: Mapping[str, str]) -> None:
+def _check_grid(choices: Mapping[str, tuple[Param, ...]], space: Mapping[str, str], *, others: bool) -> None:
     for name, values in choices.items():
         for value in values:
-            check_point(space, {name: value})
+            check_point(space, {name: value}, others=others)
     missing = sorted(set(space) - set(choices))
     if missing:
         raise SpecError(
@@ -81,12 +81,16 @@ def _best_first(storage: LedgerStorage, name: str, space: Mapping[str, str]) -> 
             sign * (one.attempt.value or 0.0),
         )
     )
-    return [Point(one.params, f"trial {one.attempt.number} of {name}") for one in complete if _fits(one, space)]
+    return [
+        Point(one.params, f"trial {one.attempt.number} of {name}") for one in complete if _fits(one, space, study.space)
+    ]
 
 
-def _fits(trial: Trial, space: Mapping[str, str]) -> bool:
+def _fits(trial: Trial, space: Mapping[str, str], its_space: Mapping[str, str]) -> bool:
+    # What was in its space is to be in this one; what was found there only while it trained may be here, too.
+    found_later = bool(its_space) and not (its_space.keys() & (trial.params.keys() - space.keys()))
     try:
-        check_point(space, trial.params)
+        check_point(space, trial.params, others=found_later)
     except SpecError:
         return False
     return True

@@ -31,10 +31,16 @@ def merge(space: Mapping[str, str], drawn: Mapping[str, BaseDistribution]) -> di
     return merged
 
 
-def check_point(space: Mapping[str, str], params: Mapping[str, Param]) -> None:
-    """Raise ``SpecError`` where a point is not in the space, as far as probing found it."""
+def check_point(space: Mapping[str, str], params: Mapping[str, Param], *, others: bool = False) -> None:
+    """Raise ``SpecError`` where a point is not in the space, as far as probing found it.
+
+    Args:
+        space: As ``merge`` makes it.
+        params: The point.
+        others: There may be other parameters, such as those that a ``fit`` of the study's own asks for.
+    """
     for name, value in params.items():
-        if space and name not in space:
+        if space and name not in space and not others:
             raise SpecError(
                 f"the study has no parameter {name!r}, only {', '.join(sorted(space))}.{did_you_mean(name, space)}"
             )

@@ -130,7 +130,7 @@ class _Check:
                 space = merge(space, asked)
         for point in spec.points if spec else ():
             with self._stage("point", "spec"):
-                check_point(space, point)
+                check_point(space, point, others=study.fit is not None)
         if spec is not None and spec.defaults_first and built:
             with self._stage("point", "spec"):
                 inspection.defaults_of(study, spec)

@@ -48,6 +48,7 @@ class Inspection:
     provenance: Provenance  #: without the command
     cells: Sequence[Cell] | None = None  #: where each cell is tried once, in the order in which they are
     defaults: Mapping[str, Param] | None = None  #: of KerasTuner's hyperparameters, as Optuna records them
+    is_open: bool = False  #: a ``fit`` of the study's own may ask for parameters that no draw came across
 
 
 def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
@@ -73,7 +74,7 @@ def inspect(path: Path, changes: Sequence[Mapping[str, object]]) -> Inspection:
     if is_exhaustive(spec.sampler):
         tried, found = cells(study, spec, defaults if spec.defaults_first else None)
         draws = [*draws, *found]
-    return Inspection(spec, study.kind, draws, look(path, data), tried, defaults)
+    return Inspection(spec, study.kind, draws, look(path, data), tried, defaults, study.fit is not None)
 
 
 def specification(study: study_file.StudyFile, changes: Sequence[Mapping[str, object]]) -> StudySpec:

@@ -75,6 +75,23 @@ def test_a_study_starts_from_the_best_of_others(earlier: _Studies, fields: dict[
     assert all(source.startswith("trial ") and source[-1] in earlier for _, source in begun)
 
 
+def test_what_an_earlier_study_asked_for_while_it_trained_fits() -> None:
+    """Its `fit` asked for epochs, which no draw of either study came across; what was in its space has to be here."""
+    storage = _storage({"a": [(0.9, {"units": 3, "epochs": 8}), (0.8, {"units": 2, "layers": 1})]})
+    its_space = {"units": "{}", "layers": "{}"}
+    study: Any = storage.study
+    study.side_effect = lambda name, found=study.side_effect: replace(found(name), space=its_space)
+    assert [params for params, _ in _begun(storage, warm_start=["a"])] == [{"units": 3, "epochs": 8}]
+
+
+def test_a_study_with_a_fit_of_its_own_has_points_for_it() -> None:
+    """What it asks for is not known before it trains."""
+    inspection = Inspection(make_spec(points=[{"epochs": 8}]), "build_model", [], Provenance(), is_open=True)
+    assert [one.params for one in points_of(_storage({}), inspection, _SPACE)] == [{"epochs": 8}]
+    with pytest.raises(SpecError, match="no parameter 'epochs'"):
+        points_of(_storage({}), replace(inspection, is_open=False), _SPACE)
+
+
 def test_the_best_of_what_is_minimized_is_the_least() -> None:
     """By the direction of the earlier study."""
     begun = _begun(_storage({"a": _units(0.5, 0.9, 0.1)}, metric="val_loss"), warm_start=["a"])
