@@ -19,7 +19,7 @@ from tuner_service.domain.provenance import spec_digest
 from tuner_service.domain.run import RUNS
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.results.trials import curves
+from tuner_service.results.trials import curves, first_epoch
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 Format = Literal["json", "yaml", "csv", "csv-long"]
@@ -169,7 +169,9 @@ def _long(study: StudyRecord, trials: list[Trial]) -> Iterator[list[object]]:
                 yield from ([*key, run, epoch, metric, value] for epoch, value in enumerate(values, start=1))
         if not kept:
             # Of a running trial, and of an objective(trial), there is what was reported.
-            yield from ([*key, 0, step, study.spec.watched, value] for step, value in one.reported.items())
+            yield from (
+                [*key, 0, step + first_epoch(study), study.spec.watched, value] for step, value in one.reported.items()
+            )
 
 
 def _csv(rows: Iterator[list[object]]) -> str:

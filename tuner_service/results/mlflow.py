@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,9 @@ from tuner_service.storage.ledger_storage import LedgerStorage
 _TRIAL = "tuner.trial"
 #: Most values that MLflow takes at once, and the longest value of a tag.
 _BATCH, _LONGEST_TAG = 1000, 5000
+#: What MLflow takes in no name, or only between two parts of one; and its longest name.
+_NOT_ALLOWED = re.compile(r"[^/\w.\- :]|^/|/$|/(?=[/.])")
+_LONGEST_NAME = 200
 _STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
 
 
@@ -28,7 +31,8 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
     """Write the trials that have ended as runs of the experiment of the study's name, and return how many were new.
 
     Said again it adds those that have ended since: a run has its trial's number as a tag. The study's record is in tags
-    of the experiment.
+    of the experiment. Characters that MLflow does not take in the names of parameters and metrics become ``_``; the
+    tag ``tuner.names`` has the parameters' own names then.
 
     Args:
         storage: The ledger's storage.
@@ -54,6 +58,8 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
             text = value if isinstance(value, str) else json.dumps(value)
             client.set_experiment_tag(experiment, f"tuner.{field}", text[:_LONGEST_TAG])
         there = _there(client, experiment)
+        names = allowed_names(dict.fromkeys(param for one in trials for param in one.params))
+        renamed = {other: name for name, other in names.items() if name != other}
         new = [one for one in trials if one.attempt.state.final and str(one.attempt.number) not in there]
         for one in new:
             attempt, begin = one.attempt, round((one.started_at or 0.0) * 1000)
@@ -68,16 +74,19 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
             )  # fmt: skip
             key = run.info.run_id
             metrics = (
-                Metric(metric, value, begin + round((end - begin) * epoch / epochs), epoch)
+                Metric(_allowed(metric), value, begin + round((end - begin) * epoch / epochs), epoch)
                 for metric, epoch, epochs, value in _points(study, one)
             )
-            params = [Param(param, str(value)) for param, value in one.params.items()]
+            params = [Param(names[param], str(value)) for param, value in one.params.items()]
             objectives = [
-                Metric(f"objective/{metric}", value, end, 0)
+                Metric(_allowed(f"objective/{metric}"), value, end, 0)
                 for metric, value in zip(study.spec.metrics, attempt.values, strict=False)
             ]
-            error = [] if attempt.error is None else [RunTag("tuner.error", json.dumps(attempt.error)[:_LONGEST_TAG])]
-            client.log_batch(key, metrics=objectives, params=params, tags=error)
+            tags = {} if attempt.error is None else {"tuner.error": json.dumps(attempt.error)}
+            if renamed.keys() & {one.key for one in params}:
+                tags["tuner.names"] = json.dumps({one.key: renamed.get(one.key, one.key) for one in params})
+            told = [RunTag(tag, text[:_LONGEST_TAG]) for tag, text in tags.items()]
+            client.log_batch(key, metrics=objectives, params=params, tags=told)
             while batch := list(islice(metrics, _BATCH)):
                 client.log_batch(key, metrics=batch)
             client.set_terminated(key, _STATUS[attempt.state], end)
@@ -86,6 +95,28 @@ def export_mlflow(storage: LedgerStorage, name: str, uri: str) -> int:
         first = re.sub(r"://\S*@", "://***@", str(error).splitlines()[0])
         raise SpecError(f"the MLflow server of --mlflow refused: {first}") from None
     return len(new)
+
+
+def allowed_names(names: Iterable[str]) -> dict[str, str]:
+    """Return for each parameter's name another one that MLflow takes, the same wherever it can be.
+
+    >>> allowed_names(["units", "units@grid:1", "units@grid,1", "a//b"])
+    {'units': 'units', 'units@grid:1': 'units_grid:1', 'units@grid,1': 'units_grid_1', 'a//b': 'a_/b'}
+    >>> allowed_names(["a@b", "a,b", "a_b"])
+    {'a@b': 'a_b_2', 'a,b': 'a_b_3', 'a_b': 'a_b'}
+    """
+    # Those that stay as they are come first, so that none of them is taken.
+    found: dict[str, str] = {}
+    names = list(names)
+    for name in sorted(names, key=lambda one: _allowed(one) != one):
+        wanted = _allowed(name)
+        tries = (wanted, *(f"{wanted}_{count}" for count in range(2, len(names) + 2)))
+        found[name] = next(one for one in tries if one not in found.values())
+    return {name: found[name] for name in names}
+
+
+def _allowed(name: str) -> str:
+    return _NOT_ALLOWED.sub("_", name)[:_LONGEST_NAME]
 
 
 def _there(client: Any, experiment: str) -> set[str]:  # noqa: ANN401 - an extra's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,12 +92,25 @@ def _found(storage: LedgerStorage, study: StudyRecord, numbers: list[int]) -> li
 
 
 def curves(study: StudyRecord, number: int) -> list[Curve]:
-    """Return every metric of every epoch of a trial, run by run; none where nothing was kept of it."""
+    """Return every metric of every epoch of a trial, run by run; none where nothing was kept of it.
+
+    Raises:
+        ArtifactError: If that cannot be told, since the place cannot be read from here.
+    """
     try:
         kept: list[Curve] = _artifacts(study).read_json(f"{trial_folder(number)}/{CURVE_FILE}")
-    except ArtifactError:
+    except ArtifactError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         return []
     return [curve for curve in kept if curve]
+
+
+def curves_for_looking(study: StudyRecord, number: int) -> list[Curve]:
+    """Return what ``curves`` does, and none where it cannot be read: the rest is worth being looked at."""
+    with contextlib.suppress(ArtifactError):
+        return curves(study, number)
+    return []
 
 
 def reported_curve(study: StudyRecord, trial: Trial) -> Curve:

@@ -75,6 +75,6 @@ def api_router(readings: Readings) -> APIRouter:
         found = readings.storage.trials(study.study_id, numbers=[trial], curves=True)
         if not found:
             raise HTTPException(404, f"study {name!r} has no trial {trial}")
-        return models.curve(results.curves(study, trial), found[0])
+        return models.curve(results.curves_for_looking(study, trial), found[0])
 
     return router

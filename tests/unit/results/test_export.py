@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from tests.records import make_attempt, make_spec, make_study
 from tuner_service.domain.outcome import Failure, Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
+from tuner_service.errors import ArtifactError
 from tuner_service.results.export import Format, export, iso
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
@@ -142,6 +144,22 @@ def test_a_long_csv_has_one_line_for_each_epoch_and_metric(study: StudyRecord) -
         "0,0,0,0,2,val_loss,inf",
         "1,1,0,0,3,val_loss,nan",
     ]
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "csv-long"])
+def test_curves_that_cannot_be_read_are_not_left_out(study: StudyRecord, form: Format) -> None:
+    """Without credentials for a bucket for instance; one that was never kept is none."""
+    (Path(study.artifacts) / study.name / trial_folder(0) / CURVE_FILE).mkdir(parents=True)
+    with pytest.raises(ArtifactError, match="cannot be read from"):
+        _export(study, form, _trial(0, value=0.5))
+    assert _export(study, form, _trial(1, value=0.5))
+
+
+def test_the_first_step_of_a_script_is_epoch_1(study: StudyRecord) -> None:
+    """A script counts its steps from 0, and all that is exported counts epochs from 1."""
+    script = dataclasses.replace(study, kind="objective")
+    rows = _table(_export(script, "csv-long", _trial(0, reported={0: 5.0, 1: 4.0})))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "csv", "csv-long"])

@@ -14,7 +14,7 @@ from tests.records import make_attempt, make_spec, make_study
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.trial import Trial
 from tuner_service.errors import SpecError
-from tuner_service.results.mlflow import export_mlflow
+from tuner_service.results.mlflow import allowed_names, export_mlflow
 from tuner_service.storage.artifacts import Artifacts, trial_folder
 from tuner_service.storage.ledger_storage import LedgerStorage
 from tuner_service.training.assignment import CURVE_FILE
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def _trial(number: int, reason: Reason | None, **fields: object) -> Trial:
     state = State.RUNNING if reason is None else None
     attempt = make_attempt(number, 0, state, reason=reason, number=number, ended_at=20.0, **fields)  # type: ignore[arg-type]
-    return Trial(attempt, params={"units": 8}, reported={1: 0.1, 3: 0.5}, started_at=10.0)
+    return Trial(attempt, params={"units": 8, "rate@model:cnn,mlp": 0.5}, reported={1: 0.1, 3: 0.5}, started_at=10.0)
 
 
 # It makes a database of MLflow's, which takes ten seconds.
@@ -47,7 +47,8 @@ def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
     experiment = client.get_experiment_by_name("digits")
     runs = {run.data.tags["tuner.trial"]: run for run in client.search_runs([experiment.experiment_id])}
     assert {trial: run.info.status for trial, run in runs.items()} == {"0": "FINISHED", "1": "FAILED", "2": "KILLED"}
-    assert runs["0"].data.params == {"units": "8"}
+    assert runs["0"].data.params == {"units": "8", "rate_model:cnn_mlp": "0.5"}
+    assert json.loads(runs["0"].data.tags["tuner.names"])["rate_model:cnn_mlp"] == "rate@model:cnn,mlp"
     assert runs["0"].data.metrics == {"objective/val_accuracy": 0.5, "val_accuracy": 0.5}
     assert (runs["0"].info.start_time, runs["0"].info.end_time) == (10_000, 20_000)
     assert experiment.tags["tuner.code"] == storage.study.return_value.code.digest
@@ -73,6 +74,16 @@ def test_runs_are_trials_and_are_written_once(tmp_path: Path) -> None:
     assert run.data.metrics == {"objective/val_accuracy": 0.5, "run-1/loss": 1.0, "run-2/loss": 3.0}
     curve = client.get_metric_history(run.info.run_id, "run-2/loss")
     assert [(one.step, one.value) for one in curve] == [(1, 4.0), (3, 3.0)]
+
+
+@pytest.mark.parametrize("name", ["units", "a b", "units@x:1,2", "/a", "a/", "a//b", "a/./b", "a/../b", "é", "x" * 300])
+def test_mlflow_takes_each_name(name: str) -> None:
+    """MLflow's own judge says so, of parameters and metrics."""
+    from mlflow.entities import Metric, Param
+    from mlflow.utils.validation import _validate_batch_log_data
+
+    (allowed,) = allowed_names([name]).values()
+    _validate_batch_log_data([Metric(allowed, 0.5, 0, 0)], [Param(allowed, "1")], [])
 
 
 @pytest.mark.parametrize("password", ["SECRET", "SEC/RET"])

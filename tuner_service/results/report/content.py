@@ -16,7 +16,7 @@ from tuner_service.results.report.comparison import GroupComparison, compare_gro
 from tuner_service.results.report.importance import Importances, importances_of
 from tuner_service.results.report.use import Use, use_of
 from tuner_service.results.summary import Summary, summary_of
-from tuner_service.results.trials import Curve, curves
+from tuner_service.results.trials import Curve, curves_for_looking
 from tuner_service.storage.ledger_storage import LedgerStorage
 
 
@@ -107,7 +107,7 @@ def content_of(
         companion=companion_name(study.name) if companion else None,
         use=use_of(started, workers, now),
         causes=_causes(started),
-        best_curves=curves(study, front[0].attempt.number) if front else [],
+        best_curves=curves_for_looking(study, front[0].attempt.number) if front else [],
     )
 
 
