@@ -258,11 +258,11 @@ def _curves(content: Content) -> Figure | None:
         plot.plot(epochs_of(content, one), list(one.reported.values()), color=BEST, linewidth=1.0 if rank else 2.4,
                   label=label)  # fmt: skip
     shown = [value for one in (*complete, *stopped, *best) for value in one.reported.values()]
-    view = view_of(shown, spec.direction_of(spec.judged))
+    view = view_of(shown, spec.direction_of(spec.watched))
     plot.autoscale_view()
     if view is not None:
         plot.set_ylim(*view)
-    plot.set(xlabel="epoch", ylabel=_text(spec.judged), title="Learning curves")
+    plot.set(xlabel="epoch", ylabel=_text(spec.watched), title="Learning curves")
     _legend(plot)
     return figure
 

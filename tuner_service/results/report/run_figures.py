@@ -62,7 +62,7 @@ def learning_curves(content: Content) -> Figure | None:
             }
         )
     shown = [value for one in (*complete, *stopped, *best) for value in one.reported.values()]
-    view = view_of(shown, spec.direction_of(spec.judged))
+    view = view_of(shown, spec.direction_of(spec.watched))
     rungs = sorted({rung for bracket in range(spec.pruner.brackets_for(spec.max_epochs))
                     for rung in spec.pruner.rungs(bracket, spec.max_epochs)})  # fmt: skip
     dotted = {"color": MUTED, "width": 1, "dash": "dot"}
@@ -81,7 +81,7 @@ def learning_curves(content: Content) -> Figure | None:
         data,
         layout(
             x=titled("epoch"),
-            y=titled(spec.judged, **({} if view is None else {"range": list(view)})),
+            y=titled(spec.watched, **({} if view is None else {"range": list(view)})),
             shapes=lines,
         ),
         note=note.strip(),

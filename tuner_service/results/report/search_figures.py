@@ -121,21 +121,26 @@ def importance(content: Content) -> Figure | None:
     """Return the importance of each parameter for each objective; ``None`` where nothing is known."""
     data: list[dict[str, Any]] = []
     several = len(content.importances) > 1
+    # In places of their own: two names may be the same once they are shortened.
+    known = {name for one in content.importances for name in (*one.among_best, *one.variance)}
+    places = {name: place for place, name in enumerate(name for name in reversed(content.params) if name in known)}
     for place, one in enumerate(content.importances):
         rows = [("tells the best tenth (PED-ANOVA)", one.among_best), ("explains the variance (fANOVA)", one.variance)]
         for kind, (label, shares) in enumerate(rows[:1] if several else rows):
-            names = [name for name in reversed(content.params) if name in shares]
+            names = [name for name in places if name in shares]
             name = escaped(one.metric) if several else label
             colour = GROUPS[place % len(GROUPS)] if several else (STATES[State.COMPLETE], "#9cc3e6")[kind]
             data.append(
                 {
                     "type": "bar",
                     "orientation": "h",
-                    "y": [escaped(shortened(name)) for name in names],
+                    "y": [places[name] for name in names],
+                    "text": [escaped(name) for name in names],
+                    "textposition": "none",
                     "x": [round(shares[name], 4) for name in names],
                     "name": name,
                     "marker": {"color": colour},
-                    "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
+                    "hovertemplate": "%{text}: %{x:.1%}<extra></extra>",
                 }
             )
     if not any(trace["x"] for trace in data):
@@ -153,8 +158,8 @@ def importance(content: Content) -> Figure | None:
             x={"tickformat": ".0%", "rangemode": "tozero"},
             y={
                 "gridcolor": "rgba(0,0,0,0)",
-                "categoryorder": "array",
-                "categoryarray": [escaped(shortened(name)) for name in reversed(content.params)],
+                "tickvals": list(places.values()),
+                "ticktext": [escaped(shortened(name)) for name in places],
             },
             barmode="group",
             bargap=0.35,

@@ -219,6 +219,30 @@ def test_several_objectives_have_a_front() -> None:
     assert page(content)
 
 
+def test_curves_are_of_what_was_reported() -> None:
+    """Of the metric that is watched, also where a pruner judges by another."""
+    content = _content(30)
+    spec = make_spec(prune_on="val_loss", pruner="median")
+    found = content_of(dataclasses.replace(content.study, spec=spec), content.trials, [], now=2e9)
+    (section,) = [one for one in sections_of(found) if one.anchor == "curves"]
+    assert section.figures[0].layout["yaxis"]["title"]["text"] == spec.watched == "val_accuracy"
+
+
+def test_parameters_of_long_names_have_a_bar_each() -> None:
+    """Also those whose names are the same once they are shortened; the whole name is seen when one is pointed at."""
+    names = [f"hidden_layer_activation_{number}" for number in range(3)]
+    content = _several()
+    trials = [
+        dataclasses.replace(one, params={name: (number * 7 + place) % 11 for place, name in enumerate(names)})
+        for number, one in enumerate(content.trials)
+    ]
+    found = content_of(content.study, trials, [], now=100.0)
+    (section,) = [one for one in sections_of(found) if one.anchor == "importance"]
+    for trace in section.figures[0].data:
+        assert sorted(trace["y"]) == [0, 1, 2]
+        assert sorted(trace["text"]) == names
+
+
 def test_importances_of_few_trials_are_warned_of() -> None:
     """Under 30 complete trials the page says that they are closer to a guess."""
     few = content_of(record(new_study(12)), made_up(12)[0], [], now=2e9)
