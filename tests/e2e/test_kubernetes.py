@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import urllib3
 import yaml
 
 from tests.e2e.tuner import Tuner, opened, run_python, settled, until
@@ -110,6 +112,22 @@ def test_what_is_not_there_is_told(
     with pytest.raises(ClusterError, match='refuses to read the log of gone in default: pods "gone" not found'):
         list(cluster.logs("default", "gone", follow=False))
     cluster.delete("batch/v1", "Job", "default", "gone")
+
+
+def test_a_log_that_breaks_off_is_told(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A balancer or a dying node cuts a log that is followed; a character may lie in two of its pieces."""
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig()))
+    cluster = Cluster()
+
+    def stream() -> Iterator[bytes]:
+        yield from ("é".encode()[:1], "é".encode()[1:])
+        raise urllib3.exceptions.ProtocolError("Connection broken")
+
+    monkeypatch.setattr(cluster, "_ask", lambda *_, **__: SimpleNamespace(stream=stream))
+    said = cluster.logs("default", "pod", follow=True)
+    assert next(said) + next(said) == "é"
+    with pytest.raises(ClusterError, match="the log of pod in default broke off: Connection broken"):
+        next(said)
 
 
 def _allowed() -> set[tuple[str, str]]:

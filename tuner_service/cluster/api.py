@@ -5,6 +5,7 @@ The official client's typed models change with every major version, so they are 
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import json
 from collections.abc import Callable, Iterator
@@ -107,6 +108,8 @@ class Cluster:
 
     def logs(self, namespace: str, pod: str, *, follow: bool) -> Iterator[str]:
         """Yield what a worker has said, in pieces; with ``follow`` until it ends."""
+        import urllib3
+
         core = self._kubernetes.client.CoreV1Api(self._client)
 
         def call() -> Any:  # noqa: ANN401 - urllib3's response
@@ -116,8 +119,15 @@ class Cluster:
             )
 
         response = self._ask(call, f"read the log of {pod} in {namespace}")
-        for piece in response.stream():
-            yield piece.decode(errors="replace")
+        # A character may be cut in two between pieces.
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        try:
+            for piece in response.stream():
+                yield decode(piece)
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(
+                f"the log of {pod} in {namespace} broke off: {error}; the same command goes on"
+            ) from None
 
     def _resource(self, api_version: str, kind: str) -> Any:  # noqa: ANN401 - the client's
         if self._dynamic is None:

@@ -113,17 +113,20 @@ def logs(cluster: Cluster, study: str, namespace: str, *, worker: str | None, fo
     """
     pool, _ = _pool(cluster, study, namespace)
     found = cluster.find(*_PODS, namespace, label_selector=selector(pool.name))
-    index = "batch.kubernetes.io/job-completion-index"
-    chosen = [
-        pod
-        for pod in found
-        if worker is None or worker in (pod["metadata"]["name"], (pod["metadata"].get("annotations") or {}).get(index))
-    ]
+    chosen = [pod for pod in found if worker is None or worker in (pod["metadata"]["name"], _index(pool, pod))]
     chosen.sort(key=lambda pod: pod["metadata"]["creationTimestamp"])
     names = ", ".join(sorted(pod["metadata"]["name"] for pod in found)) or "none"
     if not chosen or (worker is None and len(chosen) > 1):
         raise ClusterError(f"say which worker's log with --worker, by its name or index; there are: {names}")
     yield from cluster.logs(namespace, chosen[-1]["metadata"]["name"], follow=follow)
+
+
+def _index(pool: WorkerPool, pod: Manifest) -> str:
+    """Return which worker of its pool a pod is."""
+    if pool.queue is None:
+        return str((pod["metadata"].get("annotations") or {}).get("batch.kubernetes.io/job-completion-index"))
+    # Of one Job a worker; each has the completion index 0.
+    return str(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"]).rpartition("-")[2]
 
 
 def has_ended(job: Manifest) -> bool:
