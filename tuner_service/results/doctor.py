@@ -8,10 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from tuner_service.errors import SchemaError, SchemaVersionError, TunerServiceError, how_to_install
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.backend import default
+from tuner_service.training.provenance import versions
 from tuner_service.worker.machine import cores, gpus
 
 
@@ -30,26 +31,20 @@ def examine(connect: Callable[[], LedgerStorage]) -> list[Reading]:
 
 
 def _packages() -> list[Reading]:
-    readings = [Reading("python", platform.python_version(), good=True)]
-    for package in ("tuner-service", "optuna", "keras", "tensorflow"):
-        try:
-            readings.append(Reading(package, version(package), good=True))
-        except PackageNotFoundError:
-            readings.append(Reading(package, f"not installed; {how_to_install()}", good=False))
-    readings += [
-        Reading("jax", _version("jax") or f"not installed; for --backend jax {how_to_install('jax')}", good=None),
-        Reading(
-            "Keras' backend", os.environ.get("KERAS_BACKEND") or "tensorflow, where a study says no other", good=None
-        ),
-    ]
-    return readings
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    found = versions(("python", "tuner-service", "optuna", "keras", "tensorflow", "jax"))
+    backend = default(os.environ)
+    # Without Keras it is a machine that trains nothing, a coordinator's for instance.
+    needed = {"tuner-service", "optuna", *([backend] if "keras" in found else [])}
+    readings = [Reading("python", found["python"], good=True)]
+    for package in ("tuner-service", "optuna", "keras", "tensorflow", "jax"):
+        if package in found:
+            readings.append(Reading(package, found[package], good=True))
+            continue
+        why = {"keras": "nothing can be trained here", "jax": "needed for --backend jax"}.get(package)
+        hint = how_to_install("jax" if package == "jax" else "")
+        text = f"not installed{f': {why}' if why else ''}; {hint}"
+        readings.append(Reading(package, text, good=False if package in needed else None))
+    return [*readings, Reading("Keras' backend", f"{backend}, where a study says no other", good=None)]
 
 
 def _machine() -> list[Reading]:

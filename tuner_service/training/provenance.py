@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -23,6 +24,9 @@ from tuner_service.training.data_rules import arrays
 #: second, however large the data is.
 _MOST_BYTES, _PIECES = 256 * 1024**2, 64
 
+#: Builds of one package under other names: what they compute is the same.
+_BUILDS = {"tensorflow-cpu": "tensorflow"}
+
 #: Longest time that git may take to look at a repository, in seconds.
 _GIT_S = 10.0
 
@@ -43,13 +47,16 @@ def look(path: Path, data: Data | None) -> Provenance:
 
 
 def versions(packages: Collection[str]) -> dict[str, str]:
-    """Return the versions of packages that are installed here; "python" is one of them."""
+    """Return the versions of packages that are installed here; "python" is one of them.
+
+    A build under another name, such as ``tensorflow-cpu``, counts as the package.
+    """
     found = {"python": platform.python_version()} if "python" in packages else {}
     for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        builds = (name, *(build for build, package in _BUILDS.items() if package == name))
+        for build in builds:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found.setdefault(name, importlib.metadata.version(build))
     return found
 
 
@@ -123,7 +130,8 @@ def _gpu_name() -> str | None:
 def _loaded_packages() -> dict[str, str]:
     """Return the versions of the packages that this process has imported something of."""
     loaded = {name.partition(".")[0] for name in sys.modules}
-    found = {package for module, owners in _owners().items() if module in loaded for package in owners}
+    owners = {owner for module, owners in _owners().items() if module in loaded for owner in owners}
+    found = {_BUILDS.get(owner, owner) for owner in owners}
     return versions(["python", *sorted({*found, "tuner-service"}, key=str.lower)])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tuner_service.training.data import Data
-from tuner_service.training.provenance import data_digest, device_name, look
+from tuner_service.training.provenance import data_digest, device_name, look, versions
 
 
 def _data(**fields: Any) -> Data:
@@ -53,6 +54,14 @@ def test_large_data_is_looked_at_in_pieces() -> None:
         digests.add(data_digest(Data((changed, labels)), most_bytes=64_000))
     digests.add(data_digest(Data((rows[1:], labels)), most_bytes=64_000))
     assert len(digests) == 4
+
+
+def test_a_build_under_another_name_is_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a laptop records as tensorflow is not missing in the image whose TensorFlow has no CUDA."""
+    (tmp_path / "tensorflow_cpu-9.9.dist-info").mkdir()
+    (tmp_path / "tensorflow_cpu-9.9.dist-info" / "METADATA").write_text("Name: tensorflow-cpu\nVersion: 9.9\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert versions(["tensorflow", "optuna"]) == {"tensorflow": "9.9"}
 
 
 def test_data_that_is_read_as_it_is_needed_has_no_digest() -> None:
