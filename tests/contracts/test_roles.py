@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,9 +26,11 @@ from tuner_service.domain.study import CodeRecord, Control, Ending, StudyRecord
 from tuner_service.domain.worker import Progress, WorkerInfo
 from tuner_service.errors import StorageError, StudyNotFoundError
 from tuner_service.ledger.reconcile import reconcile
+from tuner_service.results.refit import refit
 from tuner_service.results.summary import summarize
 from tuner_service.storage import tables
 from tuner_service.storage.ledger_storage import LedgerStorage
+from tuner_service.training.study_file import digest
 
 _numbers = itertools.count()
 
@@ -266,3 +271,47 @@ def test_a_reader_cannot_write(sql_of: Callable[[str], Any], table: str) -> None
     ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             reader.execute(statement)
+
+
+_LAB = """
+import keras
+import numpy as np
+from tuner_service import Data
+
+x = np.arange(12, dtype="float32").reshape(12, 1)
+
+
+def load_data():
+    return Data((x[:6], x[:6]), (x[6:9], x[6:9]), (x[9:], x[9:]))
+
+
+def build_model(trial):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    return model
+"""
+
+
+def test_who_may_not_record_a_look_at_the_test_part_has_none(
+    storage_of: Callable[[str], LedgerStorage], tmp_path: Path
+) -> None:
+    """The model that was trained on all data is not lost for it; who may sees what the test part says."""
+    (tmp_path / "lab.py").write_text(_LAB)
+    new = make_new_study(name="lab", trials=1, metric="val_loss", backend="tensorflow")
+    coordinator, reader = storage_of("coordinator"), storage_of("reader")
+    study = coordinator.create_study(replace(new, code=CodeRecord("lab.py", digest(tmp_path / "lab.py"))))
+    coordinator.insert_attempts(study.study_id, [NewAttempt(0, 0)])
+    claim = storage_of("worker").claim(study.study_id, "w", lease_s=60, code=study.code.digest)
+    assert claim is not None
+    storage_of("worker").settle(claim.trial_id, "w", Outcome(Reason.FINISHED, 0.5, epochs=3, best_epoch=2))
+
+    def test_part() -> Any:
+        return json.loads((tmp_path / "refit.json").read_text())["test"]
+
+    with pytest.raises(StorageError, match=r"permission denied .* refit\.keras is there, without what the test part"):
+        refit(reader, "lab", tmp_path, studies=tmp_path)
+    assert (tmp_path / "refit.keras").exists()
+    assert (test_part(), list(reader.scores(study.study_id))) == (None, [])
+    refitted = refit(coordinator, "lab", tmp_path, studies=tmp_path)
+    assert refitted.refit.epochs == 2
+    assert [one.metrics for one in reader.scores(study.study_id)] == [test_part()] == [refitted.refit.test]

@@ -16,7 +16,7 @@ from typing import Any
 from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.errors import ArtifactError, ModelError
-from tuner_service.results.export import record_fields
+from tuner_service.results.export import plain, record_fields
 from tuner_service.results.model_card import card_of_export
 from tuner_service.results.trials import Best, best
 from tuner_service.storage.artifacts import Artifacts, trial_folder
@@ -116,13 +116,19 @@ def _compare(found: Best, recorded: Mapping[str, Any], measured: Mapping[str, fl
     wrong = [
         f"{name} was recorded as {value:.6g} and is now {measured.get(name, math.nan):.6g}"
         for name, value in expected.items()
-        if not math.isclose(measured.get(name, math.nan), value, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+        if not _is_same(measured.get(name, math.inf), value)
     ]
     if wrong:
         raise ModelError(
             f"the model of trial {found.trial.attempt.number} does not do what was recorded on the {part} data: "
             f"{'; '.join(wrong)}. Does load_data return the same rows each time?"
         )
+
+
+def _is_same(value: float, recorded: float) -> bool:
+    if math.isnan(value) or math.isnan(recorded):
+        return math.isnan(value) and math.isnan(recorded)
+    return math.isclose(value, recorded, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
 
 
 def _card(exported: ExportedModel) -> dict[str, Any]:
@@ -159,7 +165,7 @@ def write_model(model: Path, card: Mapping[str, object], text: str, path: Path) 
         draft = path.with_name(path.name + ".draft")
         shutil.copyfile(model, draft)
         draft.replace(path)
-        for suffix, content in ((".json", json.dumps(card, indent=2) + os.linesep), (".md", text)):
+        for suffix, content in ((".json", json.dumps(plain(card), indent=2) + os.linesep), (".md", text)):
             card_draft = path.with_suffix(f"{suffix}.draft")
             card_draft.write_text(content, encoding="utf-8")
             card_draft.replace(path.with_suffix(suffix))

@@ -14,7 +14,8 @@ from tuner_service.domain.score import Score, Scored
 from tuner_service.domain.seeds import hash_seed
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import NotInStudyError
+from tuner_service.errors import NotInStudyError, StorageError
+from tuner_service.ledger.patience import patiently
 from tuner_service.results import trials as reading
 from tuner_service.results.evaluate import whoever
 from tuner_service.results.export import record_fields
@@ -49,6 +50,7 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
     Raises:
         NotInStudyError: If there is no such trial, or it is not complete.
         StudyFileError: If the study's code failed, or the data cannot be joined.
+        StorageError: If the look at the test part cannot be recorded; the model is written then, without what it says.
     """
     trial = reading.best(storage, name).trial if number is None else reading.trial(storage, name, number)
     study = storage.study(name)
@@ -81,10 +83,18 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
         needs = isolated.call(needs_of, model, *how, backend=study.spec.backend)
         looks = storage.scores(study.study_id)
         refitted = Refitted(study, trial, folder / "refit.keras", why, trained, needs, looks)
+        if trained.test is not None:
+            score = Score(trial.attempt.number, Scored.REFIT, trained.test, whoever())
+            try:
+                patiently(lambda: storage.record_score(study.study_id, score))
+            except StorageError as error:
+                # Hours of training are not thrown away, but a look that is not counted is none.
+                _write(dataclasses.replace(refitted, refit=dataclasses.replace(trained, test=None)), model)
+                raise StorageError(
+                    f"{error}; {refitted.path} is there, without what the test part says, since a look at it is to be "
+                    "recorded"
+                ) from None
         _write(refitted, model)
-    if trained.test is not None:
-        score = Score(trial.attempt.number, Scored.REFIT, trained.test, whoever())
-        storage.record_score(study.study_id, score)
     return refitted
 
 
