@@ -44,6 +44,11 @@ _FILES = {
         "def broken():\n    return 1 / 0\nbroken()\n",
         ("create", "study.py", "--traceback"),
     ),
+    "the whole traceback of what cannot be planned": Case(
+        ["study.py does not import: ZeroDivisionError", "Traceback (most recent call last)", "return 1 / 0"],
+        "def broken():\n    return 1 / 0\nbroken()\n",
+        ("plan", "study.py", "--traceback"),
+    ),
     "a file that ends the process": Case(["study.py does not import", "SystemExit"], "raise SystemExit(3)\n"),
     "neither build_model nor objective": Case(
         ["defines none of build_model(trial)", "objective(trial)"], _SPEC.format(_SMALL)
@@ -233,7 +238,9 @@ def test_unknown_study_is_told_with_those_that_exist(with_study: Tuner) -> None:
     ("arguments", "said"),
     [
         pytest.param(
-            ("trials", "bowl", "--state", "done"), ["--state knows", "complete", "done"], id="an unknown state"
+            ("trials", "bowl", "--state", "done"),
+            ["--state knows running, complete, pruned, failed", "'done'"],
+            id="an unknown state",
         ),
         pytest.param(("show", "bowl", "99"), ["no trial 99", "0 to"], id="an unknown trial"),
         pytest.param(("best", "bowl"), ["no complete trial yet", "tuner status bowl"], id="a best of nothing"),

@@ -57,14 +57,19 @@ for _panel, _commands in (
 app.add_typer(db, name="db", rich_help_panel="Steer")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(version("tuner-service"))
+        raise typer.Exit
+
+
 @app.callback()
 def _main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
-    show_version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
 ) -> None:
-    if show_version:
-        print(version("tuner-service"))
-        raise typer.Exit
     # It would tell each repetition, but not what is repeated; `ledger.patience` says it itself.
     stamina.instrumentation.set_on_retry_hooks([])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
@@ -78,12 +83,12 @@ def run(arguments: list[str] | None = None) -> None:
         app(arguments)
     except TunerServiceError as error:
         print_error(str(error))
+        is_worker = next((one for one in arguments if not one.startswith("-")), None) == "worker"
         if isinstance(error, StudyFileError) and error.details:
             if "--traceback" in arguments:
                 err.print(error.details, markup=False)
-            elif arguments[:1] != ["worker"]:
+            elif not is_worker:
                 err.print("[dim]--traceback shows where in the study's code[/]")
-        is_worker = next((one for one in arguments if not one.startswith("-")), None) == "worker"
         if not is_worker:
             sys.exit(ExitCode.MISTAKE)
         # One whose storage does not answer may be started again.

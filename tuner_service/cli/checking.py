@@ -26,7 +26,13 @@ from tuner_service.worker.machine import NO_GPU, gpus, slot_devices
 _COLOURS = {Level.ERROR: "bold red", Level.WARNING: "bold yellow", Level.HINT: "bold cyan"}
 
 
-def check(file: o.StudyFile, set_: o.Set = None, config: o.Config = None, json: o.Json = False) -> None:
+def check(
+    file: o.StudyFile,
+    set_: o.Set = None,
+    config: o.Config = None,
+    json: o.Json = False,
+    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
+) -> None:
     """Look for mistakes in a study file before anything is trained. Exit code 1 if there are errors."""
     with out.status(f"looking at {file}"):
         checked = check_file(file, o.changes(config, set_))
@@ -57,6 +63,7 @@ def plan(
     set_: o.Set = None,
     config: o.Config = None,
     json: o.Json = False,
+    traceback: o.Traceback = False,  # noqa: ARG001 - read where errors are printed
 ) -> None:
     """Say how many epochs a study will take, how long, and how much memory, before it starts or while it runs."""
     devices = gpus(os.environ)

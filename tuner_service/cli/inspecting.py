@@ -25,6 +25,9 @@ from tuner_service.results import export as exporting
 from tuner_service.results import trials as reading
 from tuner_service.results.summary import Summary, summarize
 
+#: Of trials that have begun, in the words of all that is printed.
+_STATES = {"running": State.RUNNING, "complete": State.COMPLETE, "pruned": State.PRUNED, "failed": State.FAIL}
+
 
 class SortBy(StrEnum):
     """Orders of the list of trials."""
@@ -116,16 +119,18 @@ def trials(
     storage: o.Storage = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", help="Only trials in this state: running, complete, pruned or fail; may be repeated."),
+        typer.Option(
+            "--state", help="Only trials in this state: running, complete, pruned or failed; may be repeated."
+        ),
     ] = None,
     sort: Annotated[SortBy, typer.Option("--sort", help="The order; by value, the best first.")] = SortBy.NUMBER,
     json: o.Json = False,
 ) -> None:
     """List the trials of a study with their parameters."""
-    wanted = {one.upper() for one in state or []}
-    unknown = sorted(wanted - set(State))
-    if unknown:
-        raise SpecError(f"--state knows {', '.join(one.lower() for one in State)}, got {unknown[0].lower()}")
+    asked = [one.lower() for one in state or []]
+    if unknown := sorted(set(asked) - _STATES.keys()):
+        raise SpecError(f"--state knows {', '.join(_STATES)}, got {unknown[0]!r}")
+    wanted = {_STATES[one] for one in asked}
     ledger = o.connect(storage)
     found = [one for one in reading.trials(ledger, study) if not wanted or one.attempt.state in wanted]
     spec = ledger.study(study).spec
@@ -170,7 +175,7 @@ def show(
     ledger = o.connect(storage)
     record = ledger.study(study)
     trial = reading.trial(ledger, study, number)
-    curves = reading.curves(record, number)
+    curves = reading.curves_for_looking(record, number)
     if json:
         print_json("trial", {**exporting.trial_fields(trial), "curves": exporting.plain(curves)})
         return
