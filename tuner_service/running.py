@@ -58,7 +58,7 @@ def run(
     where = bootstrap.artifacts_url(artifacts)
     visible = gpus(os.environ)
     here = len(slot_devices(slots, visible, slots_per_gpu))
-    of_gpus = bool(visible) and slots is None
+    of_gpus = slots is None and workers <= len(visible)
     size = ["--slots-per-gpu", slots_per_gpu] if of_gpus else ["--slots", slots or max(1, here // workers)]
     arguments = ["--studies", str(path.resolve().parent), *map(str, size)]
     secrets = bootstrap.handed_to_worker(url)

@@ -308,7 +308,7 @@ def test_who_may_not_record_a_look_at_the_test_part_has_none(
     def test_part() -> Any:
         return json.loads((tmp_path / "refit.json").read_text())["test"]
 
-    with pytest.raises(StorageError, match=r"permission denied .* refit\.keras is there, without what the test part"):
+    with pytest.raises(StorageError, match=r"permission denied .*refit\.keras is there, without what the test part"):
         refit(reader, "lab", tmp_path, studies=tmp_path)
     assert (tmp_path / "refit.keras").exists()
     assert (test_part(), list(reader.scores(study.study_id))) == (None, [])

@@ -106,11 +106,18 @@ def override(fields: Mapping[str, object], *changes: Mapping[str, object]) -> di
     another metric from the direction of its own name. A grid's ``space`` is replaced as a whole.
     """
     result = dict(fields)
-    for change in changes:
-        if change.get("metric", result.get("metric")) != result.get("metric"):
+    if not any("direction" in change for change in changes):
+        metrics = [change["metric"] for change in changes if "metric" in change]
+        if any(_names(one) != _names(fields.get("metric")) for one in metrics[-1:]):
             result["direction"] = None
+    for change in changes:
         result = _laid_over(result, change)
     return result
+
+
+def _names(metric: object) -> list[str]:
+    """Return the names of the metrics of a specification, which may be KerasTuner's objectives."""
+    return [str(getattr(one, "name", one)) for one in (metric if isinstance(metric, list | tuple) else [metric])]
 
 
 def _laid_over(fields: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:
@@ -120,8 +127,11 @@ def _laid_over(fields: Mapping[str, object], change: Mapping[str, object]) -> di
         if isinstance(value, dict):
             # The short forms: sampler="tpe", folds=5.
             old = {"kind": old} if isinstance(old, str) else {"n": old} if isinstance(old, int) else old
+        # A sampler by its name is of the kind that its path says.
         of_one_kind = (
-            isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+            isinstance(value, dict)
+            and isinstance(old, dict)
+            and all(value.get(name, old.get(name)) == old.get(name) for name in ("kind", "path"))
         )
         result[key] = _laid_over(old, value) if of_one_kind and key != "space" else value  # type: ignore[arg-type]
     return result

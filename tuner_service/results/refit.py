@@ -63,6 +63,7 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
         )
     epochs, why = epochs_of(trial, study.spec.max_epochs)
     path, _ = find_study_file(study, studies)
+    looks = storage.scores(study.study_id)
     seed = hash_seed(study.spec.seed, trial.attempt.configuration, "training")
     with tempfile.TemporaryDirectory(prefix="tuner-refit-") as scratch:
         model = Path(scratch) / "refit.keras"
@@ -81,7 +82,6 @@ def refit(storage: LedgerStorage, name: str, folder: Path, *, studies: Path, num
         )
         how = (path.resolve(), dict(trial.params), study.spec.computing.on_one_device)
         needs = isolated.call(needs_of, model, *how, backend=study.spec.backend)
-        looks = storage.scores(study.study_id)
         refitted = Refitted(study, trial, folder / "refit.keras", why, trained, needs, looks)
         if trained.test is not None:
             score = Score(trial.attempt.number, Scored.REFIT, trained.test, whoever())

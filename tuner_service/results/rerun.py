@@ -110,8 +110,10 @@ def rerun(
     start_forkserver(path, keras_backend=study.spec.backend, uses_gpus=device != NO_GPU)
     with tempfile.TemporaryDirectory(prefix="tuner-rerun-") as scratch:
         for trial in trials:
+            # Before it is trained: they may be out of reach.
+            recorded = reading.curves(study, trial.attempt.number)
             result, curves = _train(study, trial, path, Path(scratch), device)
-            figures = list(compared(study, trial, result, reading.curves(study, trial.attempt.number), curves))
+            figures = list(compared(study, trial, result, recorded, curves))
             yield Rerun(
                 trial,
                 result,

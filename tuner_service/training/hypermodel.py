@@ -150,12 +150,12 @@ def _given_beside(rest: str, fit: Callable[..., Any]) -> set[str]:
 
 
 def _taken_from(rest: str, tree: ast.Module) -> set[str]:
-    """Return the names that are taken out of ``rest``, by ``rest.pop("callbacks")`` or ``rest["callbacks"]``."""
+    """Return the names that are taken out of ``rest``, by ``rest.pop("callbacks")`` or ``del rest["callbacks"]``."""
     found: list[ast.expr] = []
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="pop" | "get"), args=[key, *_]):
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="pop"), args=[key, *_]):
                 found += [key] * (name == rest)
-            case ast.Subscript(value=ast.Name(id=name), slice=key):
+            case ast.Subscript(value=ast.Name(id=name), slice=key, ctx=ast.Del()):
                 found += [key] * (name == rest)
     return {str(key.value) for key in found if isinstance(key, ast.Constant)}

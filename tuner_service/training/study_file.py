@@ -84,20 +84,21 @@ def _does_not_import(path: Path, error: BaseException) -> StudyFileError:
 
 def _checked(path: Path, module: ModuleType) -> StudyFile:
     def function(name: str) -> Callable[..., Any] | None:
+        if is_script and name != "objective":
+            return None
         found = getattr(module, name, None)
         if found is not None and not callable(found):
             raise StudyFileError(f"{path.name}: {name} must be a function, got {type(found).__name__}")
         return found
 
     spec = getattr(module, "spec", None)
+    # In an Optuna script the other names are the script's own.
+    is_script = spec is None and getattr(module, "objective", None) is not None
     if spec is not None and not isinstance(spec, StudySpec):
         raise StudyFileError(f"{path.name}: spec must be a StudySpec(...), got {type(spec).__name__}")
     given = {name: function(name) for name in _FORMS}
-    hypermodel = getattr(module, "hypermodel", None)
-    named: tuple[str, ...] = ("param_grid", "param_distributions")
-    if given["objective"] is not None:
-        # In an Optuna script the other names are the script's own.
-        given, hypermodel, named = {**dict.fromkeys(_FORMS), "objective": given["objective"]}, None, ()
+    hypermodel = None if is_script else getattr(module, "hypermodel", None)
+    named = () if given["objective"] is not None else ("param_grid", "param_distributions")
     dictionaries = [name for name in named if getattr(module, name, None) is not None]
     for name, defined in given.items():
         # With a dictionary, it says what build_model takes.

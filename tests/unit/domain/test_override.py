@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from keras_tuner import Objective
 
 from tuner_service.domain.override import override, parse_assignments, parse_point, parse_yaml
 from tuner_service.errors import SpecError
@@ -160,8 +161,15 @@ _TPE = {"kind": "tpe", "seed": 1, "candidates": 9}
                      {"metric": "val_accuracy", "direction": None}, id="another metric has its own direction"),
         pytest.param({"metric": "val_x", "direction": "minimize"}, [{"metric": "val_y", "direction": "maximize"}],
                      {"metric": "val_y", "direction": "maximize"}, id="or the one that is given with it"),
-        pytest.param({"metric": "val_x", "direction": "minimize"}, [{"metric": "val_x"}],
-                     {"metric": "val_x", "direction": "minimize"}, id="the same metric keeps it"),
+        pytest.param({"metric": "val_x", "direction": "minimize"}, [{"direction": "maximize"}, {"metric": "val_y"}],
+                     {"metric": "val_y", "direction": "maximize"}, id="or before it"),
+        pytest.param({"metric": ("val_x", "size"), "direction": ("minimize", None)}, [{"metric": ["val_x", "size"]}],
+                     {"metric": ["val_x", "size"], "direction": ("minimize", None)}, id="the same metrics keep it"),
+        pytest.param({"metric": "val_x", "direction": "minimize"}, [{"metric": Objective("val_x", "min")}],
+                     {"metric": Objective("val_x", "min"), "direction": "minimize"}, id="KerasTuner's objective"),
+        pytest.param({"sampler": {"kind": "custom", "path": "a.A", "arguments": {"x": 1}}},
+                     [{"sampler": {"kind": "custom", "path": "b.B", "arguments": {"y": 2}}}],
+                     {"sampler": {"kind": "custom", "path": "b.B", "arguments": {"y": 2}}}, id="another class"),
     ],
 )  # fmt: skip
 def test_changes_are_laid_over_each_other(

@@ -161,11 +161,7 @@ class TestKerasTuner:
                 "*args, callbacks=kwargs.pop('callbacks') + [], **kwargs",
                 id="callbacks are added to",
             ),
-            pytest.param(
-                "*args, **kwargs",
-                "*args, epochs=kwargs['epochs'], **{k: v for k, v in kwargs.items() if k != 'epochs'}",
-                id="what is there is looked at",
-            ),
+            pytest.param("*args, **kwargs", "*args, epochs=kwargs.get('epochs', 2), **kwargs", id="epochs by default"),
         ],
     )
     def test_fit_is_called_as_keras_tuner_calls_it(self, load: Any, takes: str, gives: str) -> None:
@@ -198,6 +194,7 @@ class TestKerasTuner:
             """
             hypermodel = 3
             param_grid = {}
+            fit_options = {"epochs": 3}
             def build_model(units, rate): ...
             def load_data(part): ...
             def fit(model, x): ...
@@ -207,6 +204,19 @@ class TestKerasTuner:
         )
         assert (study.kind, study.load_data, study.fit) == ("objective", None, None)
         assert study.objective(optuna.trial.FixedTrial({"x": 1.5})) == 2.25
+
+    def test_a_study_with_a_specification_may_keep_its_old_objective(self, load: Any) -> None:
+        """It was divided into `build_model` and `load_data`, which are what is trained."""
+        study = load(
+            """
+            from tuner_service import StudySpec
+            spec = StudySpec(name="divided", metric="val_loss", trials=1, max_epochs=1)
+            def load_data(): ...
+            def build_model(trial): ...
+            def objective(trial): ...
+            """
+        )
+        assert study.kind == "build_model"
 
     def test_loop_of_its_own_reports_by_the_callbacks(self, load: Any, tmp_path: Path) -> None:
         """KerasTuner's guide calls `on_epoch_end` itself; the best epoch counts, and the options join the arguments."""

@@ -12,6 +12,7 @@ from tuner_service.domain.attempt import Attempt
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.study import StudyRecord
 from tuner_service.domain.trial import Trial
+from tuner_service.errors import ArtifactError
 from tuner_service.ledger.patience import Patience
 from tuner_service.results.tensorboard.event_file import EventFile
 from tuner_service.results.tensorboard.events import (
@@ -113,6 +114,7 @@ class _Following:
         self._hear()
         rows = self._storage.look(self._study.name)
         running = [one.number for one in rows.attempts if one.state is State.RUNNING]
+        is_over = rows.study.ending is not None and not running
         ended = [one.number for one in rows.attempts if _has_trained(one) and one.number not in self._ended]
         with told_if_unwritable(self._folder):
             if rows.study.ending is None:
@@ -126,8 +128,13 @@ class _Following:
             for run in self._runs.values():
                 run.write()
             for one in self._read(ended):
-                self._end(one)
-        return rows.study.ending is not None and not running
+                try:
+                    self._end(one)
+                except ArtifactError:
+                    # The next look tries again; the last one has to say it.
+                    if is_over:
+                        raise
+        return is_over
 
     def finish(self) -> int:
         """Name the columns of the HParams tab, and return how many trials there are."""
