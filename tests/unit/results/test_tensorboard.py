@@ -18,7 +18,7 @@ from tests.records import make_attempt, make_spec, make_study
 from tuner_service.domain.outcome import Reason, State
 from tuner_service.domain.study import Ending
 from tuner_service.domain.trial import Trial
-from tuner_service.errors import StorageUnavailableError
+from tuner_service.errors import ArtifactError, StorageUnavailableError
 from tuner_service.results.tensorboard.export import export_tensorboard
 from tuner_service.results.tensorboard.follow import follow_tensorboard
 from tuner_service.storage.artifacts import Artifacts, trial_folder
@@ -218,6 +218,32 @@ def test_a_study_is_seen_while_it_runs(tmp_path: Path, read: Any) -> None:
     experiment, answer = read(folder)
     assert {info.name for info in experiment.hparam_infos} == {"units", "rate", "kind", "bias"}
     assert [group.name for group in answer.session_groups] == ["trial-00000"]
+
+
+def test_curves_that_are_out_of_reach_are_waited_for(tmp_path: Path, without_tensorflow: None) -> None:
+    """A bucket that does not answer once costs no curve; where it does not answer in the end, that is said."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    running, ended = _trial(1, None, reported={1: 0.1}), _trial(0)
+    place = tmp_path / "artifacts" / "digits" / trial_folder(0) / CURVE_FILE
+    for comes_back in (True, False):
+        study = _Moments(tmp_path, [ended, running], [ended, _trial(1)])
+        place.mkdir(parents=True)
+
+        def pause(_: float, study: _Moments = study, comes_back: bool = comes_back) -> None:
+            if comes_back:
+                place.rmdir()
+                study.keep_curve(0, _WHOLE)
+            study.go_on()
+
+        logs = tmp_path / f"logs-{comes_back}"
+        if comes_back:
+            assert follow_tensorboard(study.storage, study.study.name, logs, pause=pause) == 2
+            assert _scalars(EventAccumulator(str(logs / study.study.name / "trial-00000"))) == _ENDED
+            place.unlink()
+        else:
+            with pytest.raises(ArtifactError, match="cannot be read from"):
+                follow_tensorboard(study.storage, study.study.name, logs, pause=pause)
 
 
 def test_live_metrics_are_told_where_they_are(tmp_path: Path, without_tensorflow: None) -> None:
