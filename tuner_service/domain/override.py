@@ -106,12 +106,11 @@ def override(fields: Mapping[str, object], *changes: Mapping[str, object]) -> di
     another metric from the direction of its own name. A grid's ``space`` is replaced as a whole.
     """
     result = dict(fields)
-    if not any("direction" in change for change in changes):
-        metrics = [change["metric"] for change in changes if "metric" in change]
-        if any(_names(one) != _names(fields.get("metric")) for one in metrics[-1:]):
-            result["direction"] = None
     for change in changes:
         result = _laid_over(result, change)
+    is_said = any("direction" in change for change in changes)
+    if not is_said and _names(result.get("metric")) != _names(fields.get("metric")):
+        result["direction"] = None
     return result
 
 

@@ -95,6 +95,10 @@ class Outbox:
                 _log.info("%s; its outcome is dropped", error)
             except StorageError:
                 return delivered
+            except Exception:
+                # One outcome that no database takes must not end each worker that comes across it.
+                _log.exception("the outcome of trial %d cannot be recorded, and stays in %s", claim.number, path)
+                continue
             self.remove(claim.trial_id)
         return delivered
 

@@ -93,6 +93,16 @@ def test_an_outcome_that_nobody_wants_any_more_is_dropped(tmp_path: Path) -> Non
     assert _deliver(outbox) == []
 
 
+def test_an_outcome_that_no_database_takes_is_in_nobodys_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are delivered, and it stays to be looked at."""
+    outbox = Outbox(tmp_path, "probe", _GONE)
+    for trial_id in (7, 8):
+        outbox.put(_claim(trial_id), "w1", _FINISHED)
+    assert _deliver(outbox, {7: OverflowError("integer out of range")}) == [(8, "w1", _FINISHED)]
+    assert "the outcome of trial 7 cannot be recorded" in caplog.text
+    assert [trial_id for trial_id, _, _ in _deliver(outbox)] == [7]
+
+
 def test_outcomes_stay_while_the_storage_is_away(tmp_path: Path) -> None:
     """They are delivered when it is back."""
     outbox = Outbox(tmp_path, "probe", _GONE)
