@@ -35,6 +35,9 @@ from tuner_service.training.value import number
 #: Arguments of ``fit`` that are this service's to give.
 _OURS = {"x", "y", "validation_data", "validation_split", "initial_epoch"}
 
+#: A network, and the arguments of its ``fit``.
+Prepared = tuple[keras.Model, dict[str, Any]]
+
 #: How a ``fit`` of the study's own reports its epochs.
 _REPORTING = (
     "pass the callbacks that it is given to model.fit (in a loop of its own: callback.set_model(model) before, and "
@@ -81,7 +84,7 @@ def options(study: StudyFile, trial: optuna.trial.BaseTrial, max_epochs: int) ->
 
 def prepare(
     study: StudyFile, trial: RemoteTrial, pipe: Pipe, task: Assignment, seed: int, settings: KerasSettings
-) -> tuple[keras.Model, dict[str, Any]]:
+) -> Prepared:
     """Return the network of a trial and the arguments of its fit, for parameters that no other configuration has.
 
     They are drawn, and the network is built, as often as that takes. What a study's own ``fit`` will ask for is not

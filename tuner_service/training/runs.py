@@ -6,10 +6,9 @@ import gc
 import json
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import optuna
@@ -84,7 +83,11 @@ def _trained(
 ) -> Iterator[_Trained]:
     """Train the runs that are left, and yield them in their order."""
     settings = KerasSettings()
-    prepared, saved = _go_on(study, trial, data, pipe, task, watch, scratch, settings)
+
+    def prepare(run: Run) -> network.Prepared:
+        return network.prepare(study, trial, pipe, task, run.seed, settings)
+
+    prepared, saved = _go_on(prepare, data, task, watch, scratch, own_fit=study.fit is not None)
     parameters: set[str] | None = None
     apart_because: str | None = None
     while runs := task.runs[len(watch.finished) :]:
@@ -94,19 +97,17 @@ def _trained(
                 # A network's memory is not needed twice.
                 gc.collect()
             watch.begin(run)
-            prepared = network.prepare(study, trial, pipe, task, run.seed, settings)
+            prepared = prepare(run)
         why_not = together.obstacle(study, task, runs) if apart_because is None else apart_because
         if why_not is None and not watch.epochs:
             try:
                 parameters = network.check_parameters(trial, parameters, run)
-                members = Together(study, trial, data, pipe, task, watch, scratch, settings).train(
-                    runs, prepared, saved
-                )
+                members = Together(prepare, trial, data, pipe, task, watch, scratch).train(runs, prepared, saved)
             except NotTogetherError as error:
                 why_not = apart_because = str(error)
                 watch.together = ()
                 # The others had their turn with the random numbers.
-                prepared = network.prepare(study, trial, pipe, task, run.seed, settings)
+                prepared = prepare(run)
             else:
                 yield from _in_order(members, task, watch)
                 return
@@ -129,15 +130,14 @@ def _in_order(members: Sequence[together.Member], task: Assignment, watch: Epoch
 
 
 def _go_on(
-    study: StudyFile,
-    trial: RemoteTrial,
+    prepare: Callable[[Run], network.Prepared],
     data: Data,
-    pipe: Pipe,
     task: Assignment,
     watch: EpochWatch,
     scratch: Path,
-    settings: KerasSettings,
-) -> tuple[tuple[keras.Model, dict[str, Any]] | None, Sequence[Checkpoint]]:
+    *,
+    own_fit: bool,
+) -> tuple[network.Prepared | None, Sequence[Checkpoint]]:
     """Turn the watch to the newest checkpoint that is whole and fits.
 
     Returns:
@@ -147,11 +147,11 @@ def _go_on(
         checkpoint = Checkpoint.load(scratch / name)
         if checkpoint is None or len(checkpoint.finished) >= len(task.runs):
             continue
-        if study.fit is not None and checkpoint.epoch:
+        if own_fit and checkpoint.epoch:
             # Of a time when the study had no fit of its own, which cannot go on in the middle.
             continue
         run = task.runs[len(checkpoint.finished)]
-        prepared = network.prepare(study, trial, pipe, task, run.seed, settings)
+        prepared = prepare(run)
         if network.fits(prepared[0], checkpoint, _data_of(run, data, task)):
             for file, content in checkpoint.files.items():
                 (scratch / file).write_bytes(content)

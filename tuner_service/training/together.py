@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from tuner_service.training.data import Data, Part
 from tuner_service.training.engine import TrainingPath, path_for
 from tuner_service.training.epoch_watch import EpochWatch, MemberWatch
 from tuner_service.training.folds import all_rows, fold_rows
-from tuner_service.training.keras_settings import KerasSettings
 from tuner_service.training.remote_trial import Pipe, RemoteTrial
 from tuner_service.training.study_file import StudyFile
 
@@ -85,23 +84,20 @@ def obstacle(study: StudyFile, task: Assignment, runs: Sequence[Run]) -> str | N
 class Together:
     """Some runs of an attempt in one program."""
 
-    study: StudyFile
+    prepare: Callable[[Run], network.Prepared]  #: the network of a run
     trial: RemoteTrial
     data: Data  #: of the study, not cut into folds
     pipe: Pipe
     task: Assignment
     watch: EpochWatch  #: the attempt's; it stands at the first of the runs
     scratch: Path  #: folder of the attempt
-    settings: KerasSettings  #: of Keras, for each network
 
-    def train(
-        self, runs: Sequence[Run], first: tuple[keras.Model, dict[str, Any]], saved: Sequence[Checkpoint] = ()
-    ) -> list[Member]:
+    def train(self, runs: Sequence[Run], first: network.Prepared, saved: Sequence[Checkpoint] = ()) -> list[Member]:
         """Train the runs, each to its own end, and return them in their order.
 
         Args:
             runs: At least two.
-            first: Network and options of the first one, as ``network.prepare`` returns them.
+            first: Network and options of the first one.
             saved: The state of each in a checkpoint to go on from.
 
         Raises:
@@ -178,7 +174,7 @@ class Together:
 
     def _next(self, run: Run, first: Member, programs: Sequence[JaxEpochs]) -> Member:
         parameters = set(self.trial.distributions)
-        model, given = network.prepare(self.study, self.trial, self.pipe, self.task, run.seed, self.settings)
+        model, given = self.prepare(run)
         network.check_parameters(self.trial, parameters, run)
         if _plain(given) != _plain(first.given):
             raise NotTogetherError("fit_options gives them different options")
